@@ -1,0 +1,213 @@
+"""The ledger: one JSON line per finished trial or final, appended whole and fsynced. It is the truth;
+MLflow, Optuna's store and the report are views of it."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA = 1
+
+Stage = Literal["search", "final"]
+Status = Literal["completed", "pruned", "diverged", "out-of-memory", "failed"]
+Value = str | int | float | bool | None
+
+
+class LedgerError(Exception):
+    """A ledger that can't be read; the message names the file, the line and the remedy."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ComponentUse(Frozen):
+    """What a component knob did: the value that was put in, and at how many sites."""
+
+    value: Value
+    sites: int = Field(ge=0, description="0: the network has no such site, and the study allowed that")
+
+
+class Cost(Frozen):
+    """What a network costs, known before training (cnnbench.cost)."""
+
+    params: int
+    trainable_params: int
+    macs: int = Field(description="multiply-accumulates of one image's forward pass")
+    flops: int = Field(description="2 × macs: a multiplication and an addition count as one each")
+    size_mb: float = Field(description="parameters and buffers, in 10^6 bytes")
+    input: tuple[int, int, int] = Field(description="(channels, height, width) that macs were counted at")
+
+
+class Split(Frozen):
+    """Which images were trained on and which scored."""
+
+    dataset: str
+    train: int
+    validation: int
+    test: int | None = Field(description="None in a search trial, which has no test set")
+    seed: int
+    data_checksum: str
+    split_checksum: str
+
+
+class EpochPoint(Frozen):
+    """One epoch's metrics; losses in nats an image, accuracies in [0, 1]."""
+
+    epoch: int = Field(ge=1)
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    learning_rate: float
+    seconds: float
+
+
+class ClassScore(Frozen):
+    """One class's row of the test report."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class TestMetrics(Frozen):
+    """Read once per final. accuracy in [0, 1]; confusion[i][j]: images of class i called class j."""
+
+    __test__ = False  # not a pytest class
+
+    accuracy: float
+    loss: float
+    per_class: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class Budget(Frozen):
+    """What a trial might spend, and what it spent."""
+
+    epochs_asked: int
+    epochs: int
+    images: int
+    device_seconds: float = Field(description="seconds of training times workers, evaluation included")
+    reports: int = 0
+    retries: int = 0
+
+
+class Machine(Frozen):
+    """Where a trial ran, and on which versions."""
+
+    device: str = Field(description="for example 'cpu: Intel Xeon' or 'cuda: NVIDIA H200'")
+    workers: int
+    precision: Literal["fp32", "bf16"]
+    channels_last: bool
+    host_cpus: int
+    peak_memory_mb: float
+    python: str
+    versions: Mapping[str, str]
+
+
+class TrialRecord(Frozen):
+    """One finished trial (stage 'search') or final. A record without seed, split, budget, hardware and commit
+    can't be written: none of these fields has a default."""
+
+    schema_version: Literal[1] = SCHEMA
+    study: str
+    stage: Stage
+    trial_id: str = Field(description="unique in the study, and the same when an interrupted study runs again")
+    index: int = Field(ge=0, description="counts an architecture's trials, or its finals, from 0")
+    row: str = Field(description="the leaderboard row: the architecture's label in this study")
+    architecture: str
+    year: int
+    family: str
+    options: Mapping[str, Value] = Field(description="the architecture's own options: width, stem, …")
+    components: Mapping[str, ComponentUse]
+    hyperparameters: Mapping[str, Value]
+    seed: int
+    split: Split
+    budget: Budget
+    status: Status
+    reason: str = Field(default="", description="why a trial did not complete")
+    score: float | None = Field(description="validation accuracy in [0, 1] that the search maximises; None in a final")
+    stop_epoch: int | None = Field(description="the epoch that the score was taken at")
+    epochs: tuple[EpochPoint, ...] = Field(max_length=100)
+    test: TestMetrics | None
+    cost: Cost
+    machine: Machine
+    commit: str
+    started_utc: str
+    finished_utc: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A ledger as read: its records in the order written, and what had to be dropped."""
+
+    records: tuple[TrialRecord, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Ledger:
+    """The append-only file ``<storage>/<study>/ledger.jsonl``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: TrialRecord) -> None:
+        """Writes one line and waits until the disk has it. A half line that a crash left is cut off first."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = (record.model_dump_json() + "\n").encode()
+        with open(self.path, "ab+") as file:
+            _cut_half_line(file.fileno())
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> Reading:
+        """All records. A last line without its end is dropped with a warning; any other fault raises LedgerError."""
+        if not self.path.exists():
+            return Reading(())
+        text = self.path.read_bytes()
+        whole, _, half = text.rpartition(b"\n")
+        warnings = (f"{self.path}: dropped a last line that was not written whole",) if half else ()
+        lines = [line for line in whole.split(b"\n") if line]
+        return Reading(tuple(self._parse(number, line) for number, line in enumerate(lines, 1)), warnings)
+
+    def _parse(self, number: int, line: bytes) -> TrialRecord:
+        where = f"{self.path}, line {number}"
+        try:
+            fields: Any = json.loads(line)
+        except ValueError as error:
+            raise LedgerError(f"{where}: not JSON ({error}); restore the file, or delete that line") from None
+        version = fields.get("schema_version") if isinstance(fields, dict) else None
+        if version != SCHEMA:
+            raise LedgerError(
+                f"{where}: schema version {version!r}, but this cnnbench reads version {SCHEMA}; "
+                "run the study again, or read it with the cnnbench version that wrote it"
+            )
+        try:
+            return TrialRecord.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise LedgerError(f"{where}: {field}: {first['msg']}; restore the file, or delete that line") from None
+
+
+def _cut_half_line(descriptor: int) -> None:
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    keep = size
+    while keep > 0:
+        start = max(0, keep - 65536)
+        block = os.pread(descriptor, keep - start, start)
+        end = block.rfind(b"\n")
+        if end >= 0:
+            keep = start + end + 1
+            break
+        keep = start
+    if keep != size:
+        os.ftruncate(descriptor, keep)

@@ -1,0 +1,56 @@
+"""Name → thing. A second thing of one name raises, so that no import order decides what a study runs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownName(KeyError):
+    """A name that no registry entry has; the message lists the names that exist."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One registered thing and what is known about it (year, paper, sites, …)."""
+
+    name: str
+    thing: T
+    facts: Mapping[str, Any]
+
+
+class Registry(Generic[T]):
+    """The things of one kind: ``@REGISTRY.register("name", year=2015)`` adds, ``REGISTRY["name"]`` finds."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[T]] = {}
+
+    def register(self, name: str, **facts: Any) -> Callable[[T], T]:
+        """Returns a decorator that adds its argument as ``name``; raises ValueError if the name is taken."""
+
+        def add(thing: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} {name!r} is registered already, by {self._entries[name].thing!r}")
+            self._entries[name] = Entry(name, thing, facts)
+            return thing
+
+        return add
+
+    def __getitem__(self, name: str) -> Entry[T]:
+        if name not in self._entries:
+            raise UnknownName(f"unknown {self.kind} {name!r}; choose from {', '.join(self._entries)}")
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
