@@ -1,0 +1,59 @@
+# Short verbs over the CLI. `make setup` is done by the others when it is needed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SET_UP := $(VENV)/.set-up
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check ui clean
+
+help:
+	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
+	@echo "make run         the study search_spaces/digits.yaml, from search to leaderboard"
+	@echo "make test        the tests, but for those marked slow"
+	@echo "make check       ruff, mypy and the import rules"
+	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: trials, train"
+	@echo "make ui          the MLflow UI"
+	@echo "make clean       removes what builds and tools left, but no results and not $(VENV)"
+
+setup: $(SET_UP)
+
+# The recipe looks for a Python itself unless it is given one: make setup PYTHON=/path/to/python3.11
+$(SET_UP): pyproject.toml constraints.txt
+	@python='$(PYTHON)'; \
+	for name in python3.11 python3 python; do \
+	  test -n "$$python" && break; \
+	  "$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && python="$$name"; \
+	done; \
+	if ! "$${python:-false}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+	  echo "make setup: needs Python 3.11; install it, or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "make setup: $$python has no venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	fi; \
+	test -x $(BIN)/python || "$$python" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: setup
+	$(BIN)/cnnbench run search_spaces/digits.yaml
+
+# One thread a process: on few cores, threads of several Ray workers fight for them.
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow'
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+bench-%: setup
+	$(BIN)/python benchmarks/$*.py
+
+ui: setup
+	$(BIN)/cnnbench ui
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find platform tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""What all tests share: one thread each, a Ray folder of their own, Debian's Chromium, and nothing left running."""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"  # before torch is imported, and inherited by Ray's workers
+
+# Ray in the tests sees no other Ray of this machine, and a process that it leaves is known by its open log files.
+# The path is short because Ray puts Unix sockets, of at most 107 characters, below it.
+RAY_FOLDER = Path(tempfile.mkdtemp(prefix="cnnb-", dir="/tmp"))
+os.environ["RAY_TMPDIR"] = str(RAY_FOLDER)
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+_GRACE_S = 60.0  # agents outlive a driver that was killed by so much
+
+
+def _holders(folder: Path) -> dict[int, str]:
+    """Processes, but for this one, with an open file below ``folder``: {process id: command line}."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            opened = [os.readlink(link) for link in (process / "fd").iterdir()]
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue  # ended meanwhile, or not ours to look at
+        if int(process.name) != os.getpid() and any(name.startswith(f"{folder}/") for name in opened):
+            found[int(process.name)] = command[:120]
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_ray_process_survives() -> Iterator[None]:
+    """Fails the session (as an error of its last test) if Ray processes outlive the tests, and ends those."""
+    yield
+    deadline = time.monotonic() + _GRACE_S
+    while (left := _holders(RAY_FOLDER)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    shutil.rmtree(RAY_FOLDER, ignore_errors=True)
+    assert not left, f"the tests left Ray processes running, {_GRACE_S:.0f} s after their end: {left}"
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Debian's Chromium instead of a downloaded one, with what it needs to run as root and make no calls."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "no chromium on PATH; on Debian: apt-get install chromium"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    return {**browser_type_launch_args, "executable_path": chromium, "args": flags}
