@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 Stage = Literal["search", "final"]
 Status = Literal["completed", "pruned", "diverged", "out-of-memory", "failed"]

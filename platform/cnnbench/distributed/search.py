@@ -1,0 +1,206 @@
+"""The search: one Optuna study per leaderboard row, asked and told by hand, all rows in one schedule of equal budgets.
+
+No Ray here: an ask gives a configuration, a report says whether to go on, a tell ends a trial. The ledger is the truth;
+Optuna's journal is written anew from it at every start, so that it can't disagree, and opens in optuna-dashboard.
+
+Every ask makes a sampler from (seed, row, index): what is proposed depends on that and on the finished trials alone,
+so an interrupted study goes on as if it had not been.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from cnnbench import study as study_file
+from cnnbench.ledger import TrialRecord
+from cnnbench.space import Choice, Fixed, FloatRange, Space, Value, walk
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # every other status is a FAIL
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try next: every searched and fixed hyperparameter by its name."""
+
+    row: str
+    index: int
+    values: Mapping[str, Value]
+
+
+class Search:
+    """Equal budgets for every row: the row with the fewest trials asked is served next."""
+
+    def __init__(
+        self,
+        settings: study_file.Search,
+        trials: int,
+        spaces: Mapping[str, Space],
+        journal: Path,
+        records: Sequence[TrialRecord] = (),
+    ) -> None:
+        """``spaces``: row → its space. ``records``: the finished search trials of an interrupted study."""
+        self._settings = settings
+        self._trials = trials
+        self._spaces = spaces
+        self._asked: dict[str, set[int]] = {row: set() for row in spaces}
+        self._running: dict[tuple[str, int], optuna.Trial] = {}
+        self._studies = self._create(journal)
+        for record in records:
+            if record.row in spaces:
+                self._replay(record)
+
+    def _create(self, journal: Path) -> dict[str, optuna.Study]:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        for stale in journal.parent.glob(f"{journal.name}*"):  # the journal and a killed driver's lock
+            stale.unlink()
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        pruner = make_pruner(self._settings)
+        return {
+            row: optuna.create_study(study_name=row, storage=storage, direction="maximize", pruner=pruner)
+            for row in self._spaces
+        }
+
+    @property
+    def total(self) -> int:
+        """Trials of the whole search."""
+        return self._trials * len(self._spaces)
+
+    def ask(self) -> Proposal | None:
+        """The next configuration to try; None when every row has had its budget."""
+        row = min(self._asked, key=lambda name: len(self._asked[name]))  # the first of several, in the study's order
+        index = next((i for i in range(self._trials) if i not in self._asked[row]), None)
+        if index is None:
+            return None
+        self._asked[row].add(index)
+        study = self._studies[row]
+        study.sampler = make_sampler(self._settings, self._spaces[row], seed_of(self._settings.seed, row, index))
+        trial = study.ask()
+        trial.set_user_attr("index", index)
+        self._running[row, index] = trial
+        return Proposal(row, index, suggest(trial, self._spaces[row]))
+
+    def report(self, row: str, index: int, epoch: int, accuracy: float) -> bool:
+        """Takes an epoch's validation accuracy; True if the trial should be pruned."""
+        trial = self._running[row, index]
+        trial.report(accuracy, epoch)
+        return bool(trial.should_prune())
+
+    def tell(self, record: TrialRecord) -> None:
+        """Ends a trial: completed with its score, pruned with what it had reported, anything else as failed."""
+        trial = self._running.pop((record.row, record.index))
+        trial.set_user_attr("status", record.status)
+        state = STATES.get(record.status, TrialState.FAIL)
+        value = record.score if state is TrialState.COMPLETE else None
+        self._studies[record.row].tell(trial, value, state)
+
+    def _replay(self, record: TrialRecord) -> None:
+        """Puts a finished trial into Optuna as it was, rung by rung, so that later ones are judged against it."""
+        space, study = self._spaces[record.row], self._studies[record.row]
+        values = record_values(record)
+        study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
+        study.sampler = optuna.samplers.RandomSampler(seed=0)
+        trial = study.ask()
+        suggest(trial, space)
+        trial.set_user_attr("index", record.index)
+        self._asked[record.row].add(record.index)
+        self._running[record.row, record.index] = trial
+        for point in record.epochs:
+            if point.val_accuracy is not None:
+                self.report(record.row, record.index, point.epoch, point.val_accuracy)
+        self.tell(record)
+
+
+def record_values(record: TrialRecord) -> dict[str, Value]:
+    """A record's configuration by the names that the space uses."""
+    components = {kind: use.value for kind, use in record.components.items()}
+    return {**record.hyperparameters, **components}
+
+
+def _active(space: Space, values: Mapping[str, Value], prefix: str = "") -> list[tuple[str, str]]:
+    """(name, Optuna's name) of every parameter that ``values`` were searched over."""
+    found = []
+    for name, domain in space.items():
+        if not isinstance(domain, Fixed):
+            found.append((name, f"{prefix}{name}"))
+        if isinstance(domain, Choice):
+            option = values[name]
+            found += _active(domain.options[option], values, f"{prefix}{name}.{option}.")
+    return found
+
+
+def suggest(trial: optuna.Trial, space: Space, prefix: str = "") -> dict[str, Value]:
+    """Draws a value for every parameter of ``space``, going down into the choices that were drawn.
+
+    Optuna sees a nested parameter by its whole path (``optimizer.sgd.lr``), because its ranges differ by branch.
+    """
+    values: dict[str, Value] = {}
+    for name, domain in space.items():
+        path = f"{prefix}{name}"
+        if isinstance(domain, Fixed):
+            values[name] = domain.value
+        elif isinstance(domain, Choice):
+            option = trial.suggest_categorical(path, tuple(domain.options))
+            values[name] = option
+            values.update(suggest(trial, domain.options[option], f"{path}.{option}."))
+        elif isinstance(domain, FloatRange):
+            values[name] = trial.suggest_float(path, domain.low, domain.high, log=domain.log)
+        else:
+            values[name] = trial.suggest_int(path, domain.low, domain.high, step=domain.step, log=domain.log)
+    return values
+
+
+def seed_of(*parts: object) -> int:
+    """A 32-bit seed that is the same on every machine for the same parts."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4], "big")
+
+
+def make_sampler(settings: study_file.Search, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+    """A fresh sampler; what it has learnt, it learns again from the study's trials."""
+    startup = settings.startup_trials
+    if settings.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+    if settings.sampler == "cmaes":
+        return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+    if settings.sampler == "gp":
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+    if settings.sampler == "grid":
+        return optuna.samplers.GridSampler(grid_of(space), seed=settings.seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def grid_of(space: Space) -> dict[str, Sequence[Any]]:
+    """The grid of a space of plain choices. Raises ValueError, naming the parameter, for any other."""
+    grid: dict[str, Sequence[Any]] = {}
+    for name, path, domain in walk(space):
+        if isinstance(domain, Fixed):
+            continue
+        if not isinstance(domain, Choice):
+            raise ValueError(f"space.{path}: search.sampler: grid needs choices, not ranges")
+        if any(domain.options.values()):
+            raise ValueError(f"space.{path}: search.sampler: grid can't search parameters that exist only under a choice")
+        grid[name] = tuple(domain.options)
+    return grid
+
+
+def make_pruner(settings: study_file.Search) -> optuna.pruners.BasePruner:
+    """Early stopping that compares a trial with its own architecture's trials only."""
+    if settings.pruner == "asha":
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=settings.min_epochs, reduction_factor=settings.reduction_factor
+        )
+    if settings.pruner == "median":
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=settings.startup_trials, n_warmup_steps=settings.min_epochs - 1
+        )
+    return optuna.pruners.NopPruner()

@@ -1,0 +1,70 @@
+"""What crosses between the driver and a trial's process: plain values, as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """Everything that a trial's process is told. ``checkpoint`` is a file that an interrupted trial goes on from."""
+
+    trial_id: str
+    stage: Literal["search", "final"]
+    index: int
+    row: str
+    architecture: str
+    width: float
+    stem: str
+    image_size: int
+    components: Mapping[str, str | float]
+    left_out: tuple[str, ...]  # component kinds that this architecture has no site for
+    hyperparameters: Mapping[str, Value]
+    seed: int
+    epochs: int
+    stop_epoch: int | None
+    precision: str  # fp32 or bf16
+    channels_last: bool
+    checkpoint: str
+    checkpoint_every_s: float
+    workers: int
+    threads: int
+
+    def as_config(self) -> dict[str, Any]:
+        """For Tune's ``config``: one string, so that Tune neither flattens nor copies what is in it."""
+        return {"spec": json.dumps(asdict(self))}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "TrialSpec":
+        fields = json.loads(config["spec"])
+        return cls(**{**fields, "left_out": tuple(fields["left_out"])})
+
+
+@dataclass
+class Progress:
+    """What the driver has heard of a running trial. ``facts`` is what its process said once: cost, sites, machine."""
+
+    spec: TrialSpec
+    started_utc: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    points: list[dict[str, Any]] = field(default_factory=list)  # ledger.EpochPoint fields
+    images: int = 0
+    device_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    reports: int = 0
+    retries: int = 0
+
+
+def payload(event: str, **content: Any) -> dict[str, str]:
+    """A report from a trial: ``epoch`` or ``end``, with what it says."""
+    return {"payload": json.dumps({"event": event, **content})}
+
+
+def content(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a report said; None for a result that Tune made itself."""
+    text = result.get("payload")
+    said: dict[str, Any] | None = json.loads(text) if text else None
+    return said
