@@ -1,0 +1,106 @@
+"""ResNet (He et al. 2015, arXiv:1512.03385): ResNet-20 of its section 4.2, and torchvision's ResNet-18."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock as TorchvisionBlock
+from torchvision.models.resnet import ResNet
+
+from cnnbench.architectures.catalogue import ARCHITECTURES, scaled
+from cnnbench.architectures.stem import replace_conv
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a parameter-free shortcut (option A: every second pixel, new channels are zero)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.act1 = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.act2 = nn.ReLU(inplace=True)
+        self.stride = stride
+        self.new_channels = channels - in_channels
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        if self.stride == 1 and self.new_channels == 0:
+            return x
+        before = self.new_channels // 2
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.new_channels - before))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act1(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        out: Tensor = self.act2(y + self.shortcut(x))
+        return out
+
+
+class SmallResNet(nn.Module):
+    """ResNet for 32×32 images: three stages of 16, 32 and 64 channels; 6n+2 layers with n blocks a stage."""
+
+    def __init__(self, blocks: int, num_classes: int, in_channels: int, width: float) -> None:
+        super().__init__()
+        channels = [scaled(16, width), scaled(32, width), scaled(64, width)]
+        self.conv1 = nn.Conv2d(in_channels, channels[0], kernel_size=3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels[0])
+        self.act1 = nn.ReLU(inplace=True)
+        self.stage1 = self._stage(channels[0], channels[0], 1, blocks)
+        self.stage2 = self._stage(channels[0], channels[1], 2, blocks)
+        self.stage3 = self._stage(channels[1], channels[2], 2, blocks)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(channels[2], num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @staticmethod
+    def _stage(in_channels: int, channels: int, stride: int, blocks: int) -> nn.Sequential:
+        rest = [BasicBlock(channels, channels, 1) for _ in range(blocks - 1)]
+        return nn.Sequential(BasicBlock(in_channels, channels, stride), *rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.norm1(self.conv1(x)))
+        x = self.stage3(self.stage2(self.stage1(x)))
+        logits: Tensor = self.fc(self.flatten(self.avgpool(x)))
+        return logits
+
+
+@ARCHITECTURES.register("resnet20", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 4})
+def resnet20(num_classes: int, in_channels: int = 3, *, width: float = 1.0) -> nn.Module:
+    return SmallResNet(3, num_classes, in_channels, width)
+
+
+class _WideResNet(ResNet):  # type: ignore[misc]
+    """torchvision's ResNet with its channel counts multiplied, which torchvision offers for bottlenecks alone."""
+
+    def __init__(self, layers: list[int], num_classes: int, width: float) -> None:
+        self.width = width
+        super().__init__(TorchvisionBlock, layers, num_classes)
+
+    def _make_layer(self, block: Any, planes: int, *args: Any, **options: Any) -> nn.Sequential:
+        if planes == 64:  # the first stage: torchvision has set the stem's channels to 64
+            self.inplanes = scaled(64, self.width)
+        stage: nn.Sequential = super()._make_layer(block, scaled(planes, self.width), *args, **options)
+        return stage
+
+
+@ARCHITECTURES.register(
+    "resnet18", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 8, "imagenet": 32}
+)
+def resnet18(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
+    """torchvision's; the small stem is a 3×3 convolution of stride 1 and no max-pooling."""
+    network = _WideResNet([2, 2, 2, 2], num_classes, width)
+    changes: dict[str, Any] = {"in_channels": in_channels, "out_channels": scaled(64, width)}
+    if stem == "small":
+        changes |= {"kernel_size": 3, "stride": 1, "padding": 1}
+        network.maxpool = nn.Identity()
+    first = replace_conv(network, "conv1", **changes)
+    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+    if width != 1:
+        network.bn1 = nn.BatchNorm2d(scaled(64, width))
+        network.fc = nn.Linear(scaled(512, width), num_classes)
+    return network

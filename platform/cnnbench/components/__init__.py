@@ -1,0 +1,16 @@
+"""The components that a study may swap, and ``swap``, which puts them into a network of any kind."""
+
+from cnnbench.components import activation, dropout, normalization, pooling  # noqa: F401
+from cnnbench.components.kinds import COMPONENTS, ComponentError, allowed, check
+from cnnbench.components.swap import KindReport, SiteReport, count_sites, swap
+
+__all__ = [
+    "COMPONENTS",
+    "ComponentError",
+    "KindReport",
+    "SiteReport",
+    "allowed",
+    "check",
+    "count_sites",
+    "swap",
+]

@@ -1,0 +1,100 @@
+"""The kinds of component, the values that each takes, and what a component is told of the place it goes to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from cnnbench.registry import Registry
+
+
+class ComponentError(ValueError):
+    """A component that can't be put in; the message says which, where, why and what would work."""
+
+
+class Unsuitable(ValueError):
+    """A factory's word that its component can't stand in this one place; the message says why and what would work."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A pooling window, in pixels."""
+
+    kernel_size: int | tuple[int, int]
+    stride: int | tuple[int, int]
+    padding: int | tuple[int, int] = 0
+    ceil_mode: bool = False
+    dilation: int | tuple[int, int] = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a component goes: ``shape`` is its input's at a batch of one, with the channels in ``channel_dim``."""
+
+    shape: tuple[int, ...]
+    channel_dim: int = 1
+    window: Window | None = None
+
+    @property
+    def channels(self) -> int:
+        return self.shape[self.channel_dim]
+
+    @property
+    def positions(self) -> int:
+        """Pixels of one channel's map."""
+        count = 1
+        for dim, size in enumerate(self.shape):
+            count *= size if dim not in (0, self.channel_dim) else 1
+        return count
+
+
+Factory = Callable[[Place], nn.Module]
+
+# Fact of an entry: same_as, the module class, functions and method names that are this value in a network already.
+COMPONENTS: dict[str, Registry[Factory]] = {
+    "activation": Registry("activation"),
+    "window_pooling": Registry("window_pooling"),
+    "global_pooling": Registry("global_pooling"),
+    "normalization": Registry("normalization"),
+}
+NUMBERS: dict[str, tuple[float, float]] = {"dropout": (0.0, 1.0)}  # kinds whose value is a number, with its range
+KINDS: tuple[str, ...] = (*COMPONENTS, *NUMBERS)
+
+
+def allowed(kind: str) -> tuple[str, ...] | str:
+    """The names that ``kind`` takes, or, for a number, its range in words. Raises ComponentError for no kind."""
+    if kind in NUMBERS:
+        low, high = NUMBERS[kind]
+        return f"number from {low:g} to {high:g}"
+    if kind in COMPONENTS:
+        return tuple(COMPONENTS[kind])
+    raise ComponentError(f"unknown component {kind!r}; choose from {', '.join(KINDS)}")
+
+
+def check(kind: str, value: object) -> None:
+    """Raises ComponentError, which lists what is allowed, unless ``kind`` exists and takes ``value``."""
+    choices = allowed(kind)
+    if isinstance(choices, tuple):
+        if value not in choices:
+            raise ComponentError(f"{kind}: unknown value {value!r}; choose from {', '.join(choices)}")
+        return
+    low, high = NUMBERS[kind]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ComponentError(f"{kind}: {value!r} is not allowed; give a {choices}")
+
+
+class ChannelsLast(nn.Module):
+    """Applies a module that wants the channels in dimension 1 to a tensor that has them in the last."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x.movedim(-1, 1))
+        return y.movedim(1, -1)
+
+
+def in_layout(module: nn.Module, place: Place) -> nn.Module:
+    """``module``, which wants the channels in dimension 1, made to fit ``place``."""
+    return module if place.channel_dim == 1 else ChannelsLast(module)

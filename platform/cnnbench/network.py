@@ -1,0 +1,93 @@
+"""The door to every network: an architecture, its small-image stem, then its components."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnbench.architectures import ARCHITECTURES
+from cnnbench.components import SiteReport, check, count_sites, swap
+from cnnbench.registry import UnknownName
+
+SMALL_IMAGE = 96  # pixels; below, stem "auto" is the small one
+
+
+class BuildError(ValueError):
+    """An architecture or option that can't be built; the message names it and says what is allowed."""
+
+
+def build(
+    architecture: str,
+    *,
+    classes: int,
+    channels: int,
+    image_size: int,
+    stem: str = "auto",
+    components: Mapping[str, str | float | None] | None = None,
+    width: float = 1.0,
+    allow_unreached: bool = False,
+) -> tuple[nn.Module, SiteReport]:
+    """Returns the network, which maps images (N, channels, image_size, image_size) to logits (N, classes), and the
+    report of its components' sites and its stem.
+
+    stem: "small", "imagenet", or "auto": small below 96 pixels where the architecture has both. width multiplies the
+    channel counts. components: kind → value, None for the architecture's own; without any the network is the
+    architecture as written. Under ``torch.device("meta")`` it checks everything and allocates nothing.
+    Raises BuildError and ComponentError (both ValueError); with ``allow_unreached`` a component that does not reach
+    all sites is no error, and the report says what it reached.
+    """
+    components = components or {}
+    for kind, value in components.items():
+        if value is not None:
+            check(kind, value)
+    network, stem = _plain(architecture, classes, channels, image_size, stem, width)
+    image = (channels, image_size, image_size)
+    network, report = swap(network, components, image, name=architecture, allow_unreached=allow_unreached)
+    return network, replace(report, stem=stem)
+
+
+def sites(
+    architecture: str, *, channels: int, image_size: int, classes: int = 10, stem: str = "auto", width: float = 1.0
+) -> Mapping[str, int]:
+    """Kind → the number of sites that a component of that kind has; 0: it would reach nothing. Allocates nothing."""
+    with torch.device("meta"):
+        network, _ = _plain(architecture, classes, channels, image_size, stem, width)
+        return count_sites(network, (channels, image_size, image_size))
+
+
+def _plain(
+    architecture: str, classes: int, channels: int, image_size: int, stem: str, width: float
+) -> tuple[nn.Module, str]:
+    try:
+        entry = ARCHITECTURES[architecture]
+    except UnknownName as error:
+        raise BuildError(str(error)) from None
+    for name, number in (("classes", classes), ("channels", channels), ("image_size", image_size), ("width", width)):
+        if not number > 0:
+            raise BuildError(f"{architecture}: {name} is {number}; it must be above 0")
+    stem = _stem(architecture, entry.facts["smallest"], stem, image_size)
+    has = inspect.signature(entry.thing).parameters
+    if width != 1 and "width" not in has:
+        raise BuildError(f"{architecture}: it has no width multiplier; width must be 1")
+    given: dict[str, Any] = {"stem": stem, "width": width, "image_size": image_size}
+    options = {name: value for name, value in given.items() if name in has}
+    try:
+        return entry.thing(classes, channels, **options), stem
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+
+
+def _stem(architecture: str, smallest: Mapping[str, int], stem: str, image_size: int) -> str:
+    if stem == "auto":
+        stem = "imagenet" if image_size >= SMALL_IMAGE and "imagenet" in smallest else "small"
+    if stem not in smallest:
+        raise BuildError(f"{architecture}: unknown stem {stem!r}; choose from auto, {', '.join(smallest)}")
+    if image_size < smallest[stem]:
+        raise BuildError(
+            f"{architecture}: images of {image_size} pixels are too small for its {stem} stem; "
+            f"the smallest it takes is {smallest[stem]}"
+        )
+    return stem
