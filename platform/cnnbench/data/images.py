@@ -19,7 +19,8 @@ class Images:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
             raise ValueError(f"pixels: want uint8 (N, C, H, W), got {self.pixels.dtype} {tuple(self.pixels.shape)}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.pixels.shape[:1]:
-            raise ValueError(f"labels: want int64 ({len(self.pixels)},), got {self.labels.dtype} {tuple(self.labels.shape)}")
+            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise ValueError(f"labels: want int64 ({len(self.pixels)},), got {got}")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -28,7 +28,8 @@ class Knob:
         if self.choices:
             return ", ".join(self.choices)
         names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
-        bounds = [f"from {self.low:g}" if self.low is not None else "", f"to {self.high:g}" if self.high is not None else ""]
+        low = f"from {self.low:g}" if self.low is not None else ""
+        bounds = [low, f"to {self.high:g}" if self.high is not None else ""]
         return " ".join([names[self.type], *filter(None, bounds)]) + (" or null" if self.optional else "")
 
     def accepts(self, value: object) -> bool:
@@ -92,3 +93,16 @@ class Recipe:
 
 
 KNOBS: dict[str, Knob] = {entry.name: entry.metadata["knob"] for entry in fields(Recipe)}
+
+
+def effective(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Every hyperparameter that has an effect under ``values``: theirs, and the defaults of those not given.
+
+    One that belongs to another choice (momentum under adamw) is left out.
+    """
+    complete = {name: values.get(name, knob.default) for name, knob in KNOBS.items()}
+    return {
+        name: value
+        for name, value in complete.items()
+        if all(complete[parent] in needed for parent, needed in KNOBS[name].belongs_to.items())
+    }

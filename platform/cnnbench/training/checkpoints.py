@@ -1,0 +1,89 @@
+"""Checkpoints: written aside, synced and renamed, with a checksum; the one before is kept until the next is whole."""
+
+import hashlib
+import io
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cnnbench.training.whole_file import sync_folder, write_aside
+
+MAGIC = b"cnnbench-checkpoint 1 "
+log = logging.getLogger(__name__)
+
+
+class BadCheckpoint(Exception):
+    """A checkpoint whose bytes are not the ones written."""
+
+
+@dataclass
+class CheckpointFile:
+    """The checkpoint of one training at ``path``, and the one before it at ``path`` + ".previous".
+
+    every_s: seconds between two checkpoints, so that short trainings don't pay for any; 0 writes one each epoch.
+    """
+
+    path: Path
+    every_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.path)
+        self.previous = self.path.with_name(self.path.name + ".previous")
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """True once every_s seconds have passed since the last one, or since this object was made."""
+        return time.monotonic() - self._last >= self.every_s
+
+    def save(self, state: dict[str, Any], fingerprint: str) -> None:
+        """Writes ``state`` (tensors, numbers, texts, lists, dicts). Raises WriteError, and leaves no half file."""
+        buffer = io.BytesIO()
+        torch.save({"fingerprint": fingerprint, "state": state}, buffer)
+        body = buffer.getvalue()
+        aside = write_aside(self.path, MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        if self.path.exists():
+            os.replace(self.path, self.previous)
+        os.replace(aside, self.path)
+        sync_folder(self.path.parent)
+        self._last = time.monotonic()
+
+    def load(self, fingerprint: str) -> dict[str, Any] | None:
+        """The newest state that is whole and of this ``fingerprint``, on the CPU; None if there is none.
+
+        A damaged file is set aside as ``*.damaged`` with a warning in the log. One of another fingerprint belongs to
+        another configuration: it is passed over with a warning.
+        """
+        for file in (self.path, self.previous):
+            if not file.exists():
+                continue
+            try:
+                content = _read(file)
+            except BadCheckpoint as error:
+                damaged = file.with_name(file.name + ".damaged")
+                os.replace(file, damaged)
+                log.warning("%s: %s; set aside as %s, using an earlier state", file, error, damaged.name)
+                continue
+            if content["fingerprint"] == fingerprint:
+                state: dict[str, Any] = content["state"]
+                return state
+            log.warning("%s: belongs to another configuration; not used", file)
+        return None
+
+    def remove(self) -> None:
+        """Deletes both files, for a training that is recorded as finished."""
+        for file in (self.path, self.previous):
+            file.unlink(missing_ok=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content = file.read_bytes()
+    header, _, body = content.partition(b"\n")
+    if header != MAGIC + hashlib.sha256(body).hexdigest().encode():
+        raise BadCheckpoint(f"checksum differs ({len(content)} bytes)")
+    loaded: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # never runs code
+    return loaded
