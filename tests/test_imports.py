@@ -18,23 +18,26 @@ PACKAGE = SOURCE / "cnnbench"
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "registry": set(),
-    "study": set(),
+    "document": set(),
+    "space": set(),
+    "study": {"document", "space"},
     "ledger": set(),
+    "spool": set(),
     "statistics": set(),
     "progress": set(),
     "architectures": {"registry"},
     "components": {"registry"},
     "network": {"registry", "architectures", "components"},
-    "cost": {"registry", "network"},
+    "cost": {"registry", "components", "network"},
     "data": {"registry"},
-    "training": {"registry", "data"},
-    "evaluation": {"registry", "data", "network", "training", "cost"},
-    "catalogue": {"registry", "architectures", "components", "network", "cost", "data", "training"},
-    "tracking": {"ledger"},
+    "evaluation": {"registry", "data", "network", "cost"},
+    "training": {"registry", "data", "evaluation"},
+    "catalogue": {"study", "registry", "architectures", "components", "network", "cost", "data", "training"},
+    "tracking": {"ledger", "spool"},
     "report": {"ledger", "study", "statistics"},
     "distributed": {
         *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),
-        *("data", "training", "evaluation", "catalogue", "tracking"),
+        *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
     },
     "cli": {"*"},
     "__main__": {"cli"},
@@ -45,11 +48,12 @@ ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow"
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
 BARE = {"registry", "architectures", "components", "network", "cost", "data", "training", "evaluation"}
-ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy"}
+ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision needs the last two
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
 # These start fast and work on a laptop without torch.
-WITHOUT_TORCH = {"registry", "study", "ledger", "statistics", "progress", "tracking", "report"}
+WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
+WITHOUT_TORCH |= {"tracking", "report"}
 
 
 @dataclass(frozen=True)
