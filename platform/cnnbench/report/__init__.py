@@ -1,0 +1,7 @@
+"""The report: finished records in, a leaderboard out. Knows no torch, Ray or MLflow."""
+
+from cnnbench.report.leaderboard import leaderboard
+from cnnbench.report.page import Leaderboard, write_report
+from cnnbench.report.terminal import plain_table, terminal_table
+
+__all__ = ["Leaderboard", "leaderboard", "plain_table", "terminal_table", "write_report"]

@@ -1,0 +1,118 @@
+"""Test accuracy against a cost (MACs, parameters): one point a row, its interval, and the Pareto front."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from cnnbench.report.formats import count, points, round_count, visible
+from cnnbench.report.svg import Axis, Box, Plot, linear_axis, log_axis, place_labels, tag
+
+RADIUS = 4.5
+SIZES = {"wide": Plot(600, 400), "narrow": Plot(360, 340, left=40)}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row's place: cost > 0; accuracy and half (of the 95 % interval; 0 if unknown) in [0, 1]."""
+
+    row: str
+    series: str
+    cost: float
+    accuracy: float
+    half: float
+    front: bool
+    ranked: bool
+
+
+def accuracy_points(rows: Sequence[Mapping[str, Any]], cost: str, series: Mapping[str, str]) -> list[Point]:
+    """The leaderboard rows that have an accuracy and a cost, best first; ``series``: row → its CSS class."""
+    shown = [row for row in rows if row["test_accuracy_mean"] is not None and row[cost]]
+    ranked = [row for row in shown if row["rank_group"] is not None]
+    front = pareto_front([(row["architecture"], row[cost], row["test_accuracy_mean"]) for row in ranked])
+    return [
+        Point(
+            row=row["architecture"],
+            series=series[row["architecture"]],
+            cost=row[cost],
+            accuracy=row["test_accuracy_mean"],
+            half=row["test_accuracy_ci95"] or 0.0,
+            front=row["architecture"] in front,
+            ranked=row["rank_group"] is not None,
+        )
+        for row in shown
+    ]
+
+
+def pareto_front(rows: Sequence[tuple[str, float, float]]) -> set[str]:
+    """Of (row, cost, mean), the rows that no other beats: one at least as high for at most the cost, and better in
+    one of the two."""
+    return {
+        name
+        for name, price, mean in rows
+        if not any(p <= price and m >= mean and (p < price or m > mean) for _, p, m in rows)
+    }
+
+
+def accuracy_figure(chart: Sequence[Point], title: str, variant: str) -> Markup:
+    """The chart as SVG; ``variant``: wide or narrow. Rows far below the rest are drawn at the lower edge, as arrows."""
+    plot = SIZES[variant]
+    box = plot.box
+    floor, top = accuracy_range([(point.accuracy, point.half) for point in chart])
+    digits = 0 if top - floor > 0.05 else 1 if top - floor > 0.005 else 2
+    costs = [point.cost for point in chart]
+    x = log_axis(min(costs) / 1.5, max(costs) * 1.5, box.x1, box.x2, round_count)
+    y = linear_axis(floor, top, box.y2, box.y1, lambda value: points(value, digits))
+    places = [(x(point.cost), y(max(point.accuracy, floor))) for point in chart]
+    intervals = [_interval(point, y, floor, top) for point in chart]
+    placed = list(zip(chart, places, intervals, strict=True))
+    marks = [_mark(point, place, interval, point.accuracy < floor) for point, place, interval in placed]
+    # Labels keep clear of all marks and intervals; the front's line may pass behind them.
+    around = RADIUS + 1
+    obstacles = [Box(px - around, py - around, px + around, py + around) for px, py in places]
+    obstacles += [Box(px - 1, upper, px + 1, lower) for _, (px, _), (upper, lower) in placed]
+    labels = place_labels([(px, py, point.row) for point, (px, py), _ in placed], obstacles, box)
+    drawn = [label.draw(point.series) for label, point in zip(labels, chart, strict=True) if label]
+    front = _front_line([(place, point) for point, place, _ in placed if point.front], box)
+    description = f"Test accuracy in percent against {title}: {len(chart)} rows; the table below has the figures."
+    return plot.drawing(plot.frame(x, y, title), front, *marks, *drawn, label=description, variant=variant)
+
+
+def accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """An axis for (mean, half) intervals: from the lowest end to the highest, unless the lowest rows lie so far below
+    that they would squeeze the others together."""
+    means = sorted(mean for mean, _ in intervals)
+    top = max(mean + half for mean, half in intervals)
+    far = top - 4 * max(top - means[len(means) // 2], 0.005)
+    low = min(mean - half for mean, half in intervals if mean >= far)
+    margin = 0.06 * max(top - low, 0.002)
+    return max(0.0, low - margin), min(1.0, top + margin)
+
+
+def _interval(point: Point, y: Axis, floor: float, top: float) -> tuple[float, float]:
+    """The interval's upper and lower end in px, cut where the axis ends."""
+    return y(min(point.accuracy + point.half, top)), y(max(point.accuracy - point.half, floor))
+
+
+def _mark(point: Point, place: tuple[float, float], interval: tuple[float, float], below: bool) -> Markup:
+    px, py = place
+    half = f" ± {points(point.half)}" if point.half else ""
+    title = tag("title", f"{visible(point.row, 60)}\n{points(point.accuracy)}{half} %\n{count(point.cost)}")
+    target = tag("circle", class_="target", cx=px, cy=py, r=12)
+    common = {"class_": f"point {point.series}" + " hollow" * (not point.ranked), "data_row": point.row}
+    if below:
+        arrow = tag("path", class_="dot", d=f"M{px - 5:.1f} {py - 9:.1f}h10l-5 8z")
+        return tag("g", title, arrow, target, **common)
+    bar = tag("line", class_="interval", x1=px, x2=px, y1=interval[0], y2=interval[1])
+    dot = tag("circle", class_="dot", cx=px, cy=py, r=RADIUS)
+    return tag("g", title, bar, dot, target, **common)
+
+
+def _front_line(front: Sequence[tuple[tuple[float, float], Point]], box: Box) -> Markup:
+    """Steps: at a cost, the front's height is the best accuracy that costs no more."""
+    ordered = sorted(front, key=lambda entry: entry[1].cost)
+    path = ""
+    for (px, py), _ in ordered:
+        path += f"H{px:.1f}V{py:.1f}" if path else f"M{px:.1f} {py:.1f}"
+    return tag("path", class_="front", d=f"{path}H{box.x2:.1f}") if path else Markup("")

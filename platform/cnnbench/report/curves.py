@@ -1,0 +1,131 @@
+"""Learning curves: per epoch and row, the mean over a row's finals, and its chosen trial's validation."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from cnnbench.ledger import EpochPoint
+from cnnbench.report.formats import points
+from cnnbench.report.rows import Row
+from cnnbench.report.svg import Axis, Plot, linear_axis, log_axis, tag
+
+SIZES = {"wide": Plot(600, 320), "narrow": Plot(360, 270, left=42)}
+Curve = tuple[float | None, ...]  # a value an epoch, from epoch 1; None where no run has one
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart: a metric's curves by row."""
+
+    key: str
+    title: str
+    caption: str
+    percent: bool
+    curves: Mapping[str, Curve]
+
+    @property
+    def epochs(self) -> int:
+        return max(len(curve) for curve in self.curves.values())
+
+    def text(self, value: float | None) -> str:
+        """A value as the table shows it."""
+        return points(value) if self.percent or value is None else f"{value:.3g}"
+
+
+_PANELS = (
+    ("train_accuracy", "Training accuracy, %", "finals", True),
+    ("train_loss", "Training loss, nats an image", "finals", False),
+    ("val_accuracy", "Validation accuracy, %", "search", True),
+    ("val_loss", "Validation loss, nats an image", "search", False),
+)
+_CAPTIONS = {
+    "finals": "Finals, on training and validation images; mean over seeds.",
+    "search": "The chosen trial of the search; finals have no validation images left.",
+}
+
+
+def panels(rows: Sequence[Row]) -> list[Panel]:
+    """The panels that have any data. Losses are drawn on a log axis."""
+    found = []
+    for key, title, source, percent in _PANELS:
+        curves = {}
+        for row in rows:
+            runs = (
+                [final.epochs for final in row.scored]
+                if source == "finals"
+                else [row.chosen.epochs]
+                if row.chosen
+                else []
+            )
+            curve = mean_curve(runs, key)
+            if any(value is not None for value in curve):
+                curves[row.label] = curve
+        if curves:
+            found.append(Panel(key, title, _CAPTIONS[source], percent, curves))
+    return found
+
+
+def mean_curve(runs: Sequence[Sequence[EpochPoint]], metric: str) -> Curve:
+    """The mean over the runs at each epoch, as far as all of them went (early stopping ends some before others)."""
+    by_epoch = [{point.epoch: getattr(point, metric) for point in run} for run in runs]
+    last = min((max(run, default=0) for run in by_epoch), default=0)
+    curve: list[float | None] = []
+    for epoch in range(1, last + 1):
+        values = [run.get(epoch) for run in by_epoch]
+        present = [value for value in values if value is not None]
+        curve.append(sum(present) / len(present) if present and len(present) == len(values) else None)
+    return tuple(curve)
+
+
+def shown_epochs(panel: Panel, most: int = 8) -> list[int]:
+    """Epochs for the table: the first, the last, and some between, about evenly on a log scale."""
+    last = panel.epochs
+    return sorted({round(last ** (step / (most - 1))) for step in range(most)} | {1, last})
+
+
+def curves_figure(panel: Panel, series: Mapping[str, str], variant: str) -> Markup:
+    """One panel as SVG; ``series``: row → its CSS class. The script reads where the epochs lie from data-epochs."""
+    plot = SIZES[variant]
+    box = plot.box
+    x = linear_axis(1, max(panel.epochs, 2), box.x1, box.x2, lambda value: f"{value:.0f}", steps=6)
+    x = Axis(x.to_pixel, tuple((tick, text) for tick, text in x.ticks if tick == int(tick)))
+    y = _value_axis(panel, box.y2, box.y1)
+    paths = [
+        tag("path", class_=f"curve {series[row]}", d=_path(curve, x, y), data_row=row)
+        for row, curve in reversed(list(panel.curves.items()))  # the best row last, on top
+    ]
+    cursor = tag("line", class_="cursor", y1=box.y1, y2=box.y2)
+    return plot.drawing(
+        plot.frame(x, y, "epoch"),
+        *paths,
+        cursor,
+        label=f"{panel.title} by epoch, {len(panel.curves)} rows; the table below has the figures.",
+        variant=variant,
+        data_panel=panel.key,
+        data_epochs=f"1 {max(panel.epochs, 2)} {box.x1:g} {box.x2:g}",
+    )
+
+
+def _value_axis(panel: Panel, start: float, end: float) -> Axis:
+    values = [value for curve in panel.curves.values() for value in curve if value is not None]
+    low, high = min(values), max(values)
+    if panel.percent:
+        margin = 0.04 * max(high - low, 0.01)
+        return linear_axis(max(0.0, low - margin), min(1.0, high + margin), start, end, lambda v: points(v, 0))
+    low = max(low, high * 1e-5, 1e-9)  # a loss of zero has no place on a log axis
+    return log_axis(low / 1.15, max(high, low) * 1.15, start, end, lambda value: f"{value:g}")
+
+
+def _path(curve: Curve, x: Axis, y: Axis) -> str:
+    """Line segments over the epochs present; a lone epoch becomes a dot, by a segment without length."""
+    path, pen_down = "", False
+    for epoch, value in enumerate(curve, 1):
+        if value is None or not math.isfinite(value):
+            pen_down = False
+            continue
+        place = f"{x(epoch):.1f} {y(max(value, 1e-9)):.1f}"
+        path += f"L{place}" if pen_down else f"M{place}h0"
+        pen_down = True
+    return path

@@ -1,0 +1,198 @@
+"""The leaderboard page: records in, one self-contained HTML file and its tables out."""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cnnbench.ledger import TrialRecord
+from cnnbench.report import accuracy_cost, curves, formats, provenance, summary
+from cnnbench.report.details import details
+from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
+from cnnbench.report.rows import Row, by_row
+from cnnbench.report.svg import Axis, linear_axis, tag
+
+COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
+CURVES = 30  # rows in the learning curves at most, the best ones
+BAR = (132.0, 18.0)  # px of an interval bar in the table
+COSTS = (
+    ("macs", "MACs", "multiply-accumulates of one image, forward (log scale)"),
+    ("params", "parameters", "parameters (log scale)"),
+)
+VARIANTS = ("wide", "narrow")
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """What a report says: the table, one sentence, and where the page is."""
+
+    study: str
+    table: pd.DataFrame
+    sentence: str
+    page: Path
+
+
+def write_report(
+    study: Mapping[str, Any],
+    records: Sequence[TrialRecord],
+    folder: Path,
+    *,
+    generated_utc: str,
+    tracking_uri: str | None,
+) -> Leaderboard:
+    """Writes index.html, leaderboard.csv and leaderboard.json into ``folder``.
+
+    study: the resolved study as plain JSON values; shown as it is, without secrets and folders. Two keys are read:
+    ``study`` (or ``name``), and ``rows``, the labels of all rows, so that one without any record is shown too.
+    records: of that study. generated_utc: the only thing that differs between two reports of the same records.
+    Raises ValueError where records belong to several studies.
+    """
+    labels = tuple(study.get("rows", ()))
+    name = str(study.get("study") or study.get("name") or "study")
+    table = leaderboard(records, rows=labels)
+    cells = as_json_rows(table)
+    groups = {row.label: row for row in by_row(records, labels)}
+    rows = [groups[cell["architecture"]] for cell in cells]
+    datasets = formats.listed(sorted({record.split.dataset for record in records}) or ["no data set"])
+    trials = summary.common(len(row.trials) for row in rows)
+    sentence = summary.result_sentence(cells, datasets, trials)
+    html = render(
+        cells,
+        rows,
+        name=name,
+        dataset=datasets,
+        sentence=sentence,
+        settings=provenance.study_settings(study),
+        provenance=provenance.provenance(rows, generated_utc, tracking_uri),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "leaderboard.csv", as_csv(table))
+    _write(folder / "leaderboard.json", json.dumps(cells, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(folder / "index.html", html)
+    return Leaderboard(name, table, sentence, folder / "index.html")
+
+
+def render(cells: Sequence[summary.Cells], rows: Sequence[Row], **texts: object) -> str:
+    """The page's HTML; ``cells`` and ``rows`` in the same order."""
+    series = {row.label: f"s{place}" if place < COLOURS else "rest" for place, row in enumerate(rows)}
+    panels = curves.panels(rows[:CURVES])
+    script = _asset("page.js")
+    environment = Environment(
+        loader=PackageLoader("cnnbench.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=formats.count,
+        dictvalues=lambda settings: [(key, formats.value(setting)) for key, setting in settings.items()],
+        duration=formats.duration,
+        points=formats.points,
+        value=formats.value,
+        visible=formats.visible,
+    )
+    return environment.get_template("page.html").render(
+        **texts,
+        cells=cells,
+        series=series,
+        bars=_bars(cells),
+        costs=_cost_figures(cells, series),
+        panels=panels,
+        panel_figures=[[curves.curves_figure(panel, series, variant) for variant in VARIANTS] for panel in panels],
+        shown_epochs=curves.shown_epochs,
+        curves_omitted=max(0, len(rows) - CURVES),
+        details=[details(row) for row in rows],
+        notices=summary.notices(rows),
+        protocol=provenance.protocol(rows),
+        style=Markup(_asset("style.css")),
+        script=Markup(script),
+        script_hash=script_hash(script),
+        data=_as_script_data(_page_data(cells, panels, str(texts["name"]))),
+    )
+
+
+def script_hash(script: str) -> str:
+    """The Content-Security-Policy source that allows this script and no other."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _asset(name: str) -> str:
+    return resources.files("cnnbench.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    """Written aside and renamed, so that a reader never sees half a page."""
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(aside, path)
+
+
+def _page_data(cells: Sequence[summary.Cells], panels: Sequence[curves.Panel], name: str) -> dict[str, Any]:
+    """What the script needs: the table for downloads, the curves for tooltips (four digits)."""
+    shown = {
+        panel.key: {
+            "percent": panel.percent,
+            "curves": {
+                row: [None if v is None else float(f"{v:.4g}") for v in curve] for row, curve in panel.curves.items()
+            },
+        }
+        for panel in panels
+    }
+    return {"name": name, "rows": cells, "panels": shown}
+
+
+def _as_script_data(data: object) -> Markup:
+    """JSON that can't end its script element, whatever names it holds."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _cost_figures(cells: Sequence[summary.Cells], series: Mapping[str, str]) -> list[dict[str, Any]]:
+    figures = []
+    for cost, name, title in COSTS:
+        chart = accuracy_cost.accuracy_points(cells, cost, series)
+        if chart:
+            drawn = [accuracy_cost.accuracy_figure(chart, title, variant) for variant in VARIANTS]
+            figures.append({"name": name, "points": chart, "drawn": drawn})
+    return figures
+
+
+def _bars(cells: Sequence[summary.Cells]) -> dict[str, Any]:
+    """An interval bar for each row that has a mean, all on one axis; with the axis' ends as text."""
+    known = {
+        cell["architecture"]: (cell["test_accuracy_mean"], cell["test_accuracy_ci95"] or 0.0)
+        for cell in cells
+        if cell["test_accuracy_mean"] is not None
+    }
+    if not known:
+        return {"low": "", "high": "", "drawn": {}}
+    low, high = accuracy_cost.accuracy_range(list(known.values()))
+    axis = linear_axis(low, high, 5, BAR[0] - 5, str)
+    drawn = {row: _bar(axis, low, high, *interval) for row, interval in known.items()}
+    return {"low": formats.points(low, 1), "high": formats.points(high, 1), "drawn": drawn}
+
+
+def _bar(axis: Axis, low: float, high: float, mean: float, half: float) -> Markup:
+    width, height = BAR
+    middle = height / 2
+    track = tag("line", class_="track", x1=0, x2=width, y1=middle, y2=middle)
+    if mean < low:
+        mark = tag("path", class_="mean", d=f"M8 {middle - 4:.0f}v8l-7 -4z")
+        return tag("svg", track, mark, viewBox=f"0 0 {width:g} {height:g}", class_="bar", aria_hidden="true")
+    start, end = axis(max(mean - half, low)), axis(min(mean + half, high))
+    whisker = tag("line", class_="whisker", x1=start, x2=end, y1=middle, y2=middle)
+    dot = tag("circle", class_="mean", cx=axis(mean), cy=middle, r=3.5)
+    return tag("svg", track, whisker, dot, viewBox=f"0 0 {width:g} {height:g}", class_="bar", aria_hidden="true")

@@ -1,0 +1,62 @@
+"""A study's records, sorted into leaderboard rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from cnnbench.ledger import TrialRecord
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row's records: its search trials by index, its finals by seed. Both may be empty."""
+
+    label: str
+    trials: tuple[TrialRecord, ...] = ()
+    finals: tuple[TrialRecord, ...] = ()
+
+    @cached_property
+    def scored(self) -> tuple[TrialRecord, ...]:
+        """The finals that completed, and so have test metrics."""
+        return tuple(final for final in self.finals if final.status == "completed" and final.test is not None)
+
+    @cached_property
+    def chosen(self) -> TrialRecord | None:
+        """The search trial whose configuration the finals trained: of the completed trials with that configuration
+        (of all completed ones, where there is no final yet) the one with the highest validation accuracy."""
+        trials = [trial for trial in self.trials if trial.status == "completed" and trial.score is not None]
+        if self.finals:
+            same = [trial for trial in trials if configuration(trial) == configuration(self.finals[0])]
+            trials = same or trials
+        return max(trials, key=lambda trial: trial.score or 0.0, default=None)
+
+    @property
+    def shown(self) -> TrialRecord | None:
+        """The record that stands for the row's configuration and cost."""
+        return next(iter((*self.scored, *self.finals)), None) or self.chosen or next(iter(self.trials), None)
+
+
+def configuration(record: TrialRecord) -> tuple[Mapping[str, object], Mapping[str, object], Mapping[str, object]]:
+    """What the search chose: options, component values, hyperparameters."""
+    components = {kind: use.value for kind, use in record.components.items()}
+    return dict(record.options), components, dict(record.hyperparameters)
+
+
+def by_row(records: Iterable[TrialRecord], labels: Sequence[str] = ()) -> tuple[Row, ...]:
+    """Rows in the order of ``labels``, then of their first record; a label without a record is an empty row.
+
+    Of two records with one trial_id the later counts: a study that was taken up again may have written it anew.
+    Raises ValueError where the records belong to several studies.
+    """
+    latest = {record.trial_id: record for record in records}
+    studies = sorted({record.study for record in latest.values()})
+    if len(studies) > 1:
+        raise ValueError(f"records: want one study's, got those of {', '.join(studies)}")
+    found = dict.fromkeys([*labels, *(record.row for record in latest.values())])
+    return tuple(_row(label, [record for record in latest.values() if record.row == label]) for label in found)
+
+
+def _row(label: str, records: Sequence[TrialRecord]) -> Row:
+    trials = sorted((record for record in records if record.stage == "search"), key=lambda record: record.index)
+    finals = sorted((record for record in records if record.stage == "final"), key=lambda record: record.seed)
+    return Row(label, tuple(trials), tuple(finals))

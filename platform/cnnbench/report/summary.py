@@ -1,0 +1,103 @@
+"""What the leaderboard says in a sentence, and what a reader must know before believing it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cnnbench.report.formats import count, listed, points, share, visible
+from cnnbench.report.rows import Row
+
+Cells = Mapping[str, Any]  # one leaderboard row, as leaderboard.as_json_rows gives it
+
+
+def result_sentence(cells: Sequence[Cells], dataset: str, trials: int | None) -> str:
+    """One sentence of result; ``trials``: of each row, None where rows differ.
+
+    It says "highest" of a mean, "tie" where the paired test finds no difference from the best, and "significantly"
+    where it finds one; nothing else is claimed.
+    """
+    ranked = [row for row in cells if row["rank_group"] is not None]
+    where = f"On {visible(dataset, 60)}" + (f", at {_number(trials, 'trial')} each" if trials else "")
+    if not ranked:
+        return f"{where}: no row has all its finals yet, so nothing is ranked."
+    best = ranked[0]
+    mean = f"{_accuracy(best)} (mean of {_number(best['n_seeds'], 'seed')})"
+    if len(ranked) == 1:
+        return f"{where}, {_name(best)} reaches a test accuracy of {mean}; there is no other row to compare it with."
+    tied = [row for row in ranked if row["rank_group"] == 1]
+    if len(tied) == 1:
+        others = "the other row" if len(ranked) == 2 else f"each of the {len(ranked) - 1} other rows"
+        return (
+            f"{where}, {_name(best)} has the highest test accuracy, {mean}, significantly above {others}"
+            f"{_bargain(best, ranked)}."
+        )
+    if 2 ** (1 - best["n_seeds"]) > 0.05:
+        return (
+            f"{where}, {_name(best)} has the highest mean test accuracy, {mean}; "
+            f"{_number(best['n_seeds'], 'seed')} can't show a difference at the 5 % level, so all rows tie."
+        )
+    names = listed([_name(row) for row in tied])
+    return (
+        f"{where}, {names} tie for the highest test accuracy: {_name(best)} has the highest mean, {mean}, and the "
+        f"{'other does' if len(tied) == 2 else 'others do'} not differ from it significantly{_cheapest(best, tied)}."
+    )
+
+
+def _cheapest(best: Cells, tied: Sequence[Cells]) -> str:
+    cheapest = min(tied, key=lambda row: row["macs"])
+    if cheapest["macs"] >= best["macs"]:
+        return ""
+    macs = count(cheapest["macs"])
+    return (
+        f"; {_name(cheapest)} costs least of them, {macs} MACs, {share(cheapest['macs'], best['macs'])} of the best's"
+    )
+
+
+def _bargain(best: Cells, ranked: Sequence[Cells]) -> str:
+    """The best row of those that cost at most a tenth."""
+    cheap = next((row for row in ranked if 0 < row["macs"] * 10 <= best["macs"]), None)
+    if cheap is None:
+        return ""
+    less = points(best["test_accuracy_mean"] - cheap["test_accuracy_mean"])
+    return f"; {_name(cheap)} has a mean {less} points lower at {share(cheap['macs'], best['macs'])} of its MACs"
+
+
+def _accuracy(row: Cells) -> str:
+    half = f" ± {points(row['test_accuracy_ci95'])}" if row["test_accuracy_ci95"] is not None else ""
+    return f"{points(row['test_accuracy_mean'])}{half} %"
+
+
+def _name(row: Cells) -> str:
+    return visible(row["architecture"], 60)
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def common(values: Iterable[int]) -> int | None:
+    """The one value that all have, or None."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def notices(rows: Sequence[Row]) -> list[str]:
+    """What makes rows less comparable than the table looks: unequal budgets, different data, few seeds."""
+    finals = [final for row in rows for final in row.finals]
+    found = []
+    for what, values in (
+        ("data (by checksum)", {final.split.data_checksum for final in finals}),
+        ("splits (by checksum)", {final.split.split_checksum for final in finals}),
+        ("epochs allowed in a final", {str(final.budget.epochs_asked) for final in finals}),
+        ("commits", {final.commit for final in finals}),
+        ("devices", {final.machine.device for final in finals}),
+    ):
+        if len(values) > 1:
+            found.append(f"The finals do not share one value of: {what}. Compare rows with that in mind.")
+    searched = {row.label: len(row.trials) for row in rows if row.trials}
+    if len(set(searched.values())) > 1:
+        fewest, most = min(searched.values()), max(searched.values())
+        found.append(f"Rows had unequal numbers of search trials, {fewest} to {most}: more trials find better values.")
+    seeds = len({final.seed for final in finals})
+    if finals and 2 ** (1 - seeds) > 0.05:
+        found.append(f"With {_number(seeds, 'seed')} no difference between rows can be significant at the 5 % level.")
+    return found
