@@ -7,12 +7,12 @@ Every ask makes a sampler from (seed, row, index): what is proposed depends on t
 so an interrupted study goes on as if it had not been.
 """
 
-import hashlib
+import itertools
+import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from cnnbench import study as study_file
+from cnnbench.data.seeds import derived_seed
 from cnnbench.ledger import TrialRecord
 from cnnbench.space import Choice, Fixed, FloatRange, Space, Value, walk
 
@@ -51,8 +52,9 @@ class Search:
     ) -> None:
         """``spaces``: row → its space. ``records``: the finished search trials of an interrupted study."""
         self._settings = settings
-        self._trials = trials
         self._spaces = spaces
+        self._grids = {row: grid_of(space, settings.seed) for row, space in spaces.items()} if settings.sampler == "grid" else {}
+        self._budget = {row: min(trials, len(self._grids.get(row, range(trials)))) for row in spaces}
         self._asked: dict[str, set[int]] = {row: set() for row in spaces}
         self._running: dict[tuple[str, int], optuna.Trial] = {}
         self._studies = self._create(journal)
@@ -74,17 +76,19 @@ class Search:
     @property
     def total(self) -> int:
         """Trials of the whole search."""
-        return self._trials * len(self._spaces)
+        return sum(self._budget.values())
 
     def ask(self) -> Proposal | None:
         """The next configuration to try; None when every row has had its budget."""
-        row = min(self._asked, key=lambda name: len(self._asked[name]))  # the first of several, in the study's order
-        index = next((i for i in range(self._trials) if i not in self._asked[row]), None)
+        row = min(self._asked, key=lambda name: len(self._asked[name]) / self._budget[name])  # ties: the study's order
+        index = next((i for i in range(self._budget[row]) if i not in self._asked[row]), None)
         if index is None:
             return None
         self._asked[row].add(index)
         study = self._studies[row]
-        study.sampler = make_sampler(self._settings, self._spaces[row], seed_of(self._settings.seed, row, index))
+        if self._grids:
+            study.enqueue_trial(self._grids[row][index])
+        study.sampler = make_sampler(self._settings, derived_seed(self._settings.seed, row, index) % 2**32)
         trial = study.ask()
         trial.set_user_attr("index", index)
         self._running[row, index] = trial
@@ -160,12 +164,7 @@ def suggest(trial: optuna.Trial, space: Space, prefix: str = "") -> dict[str, Va
     return values
 
 
-def seed_of(*parts: object) -> int:
-    """A 32-bit seed that is the same on every machine for the same parts."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4], "big")
-
-
-def make_sampler(settings: study_file.Search, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+def make_sampler(settings: study_file.Search, seed: int) -> optuna.samplers.BaseSampler:
     """A fresh sampler; what it has learnt, it learns again from the study's trials."""
     startup = settings.startup_trials
     if settings.sampler == "tpe":
@@ -174,23 +173,26 @@ def make_sampler(settings: study_file.Search, space: Space, seed: int) -> optuna
         return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
     if settings.sampler == "gp":
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-    if settings.sampler == "grid":
-        return optuna.samplers.GridSampler(grid_of(space), seed=settings.seed)
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def grid_of(space: Space) -> dict[str, Sequence[Any]]:
-    """The grid of a space of plain choices. Raises ValueError, naming the parameter, for any other."""
-    grid: dict[str, Sequence[Any]] = {}
-    for name, path, domain in walk(space):
+def grid_of(space: Space, seed: int) -> list[dict[str, Value]]:
+    """Every point of a space of plain choices, in a seeded random order, so that a smaller budget is no corner of it.
+
+    Raises ValueError, naming the parameter, for any other space.
+    """
+    axes: dict[str, Sequence[Value]] = {}
+    for _, path, domain in walk(space):
         if isinstance(domain, Fixed):
             continue
         if not isinstance(domain, Choice):
             raise ValueError(f"space.{path}: search.sampler: grid needs choices, not ranges")
         if any(domain.options.values()):
-            raise ValueError(f"space.{path}: search.sampler: grid can't search parameters that exist only under a choice")
-        grid[name] = tuple(domain.options)
-    return grid
+            raise ValueError(f"space.{path}: search.sampler: grid can't search parameters that exist under one choice only")
+        axes[path] = tuple(domain.options)
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    random.Random(seed).shuffle(points)
+    return points
 
 
 def make_pruner(settings: study_file.Search) -> optuna.pruners.BasePruner:

@@ -30,8 +30,9 @@ class TrialSpec:
     channels_last: bool
     checkpoint: str
     checkpoint_every_s: float
-    workers: int
-    threads: int
+    workers: int  # DDP ranks
+    cpus: float  # of each worker
+    gpus: float  # of each worker; 0: it trains on the CPU
 
     def as_config(self) -> dict[str, Any]:
         """For Tune's ``config``: one string, so that Tune neither flattens nor copies what is in it."""
@@ -52,10 +53,14 @@ class Progress:
     facts: dict[str, Any] = field(default_factory=dict)
     points: list[dict[str, Any]] = field(default_factory=list)  # ledger.EpochPoint fields
     images: int = 0
-    device_seconds: float = 0.0
     peak_memory_mb: float = 0.0
     reports: int = 0
     retries: int = 0
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds of the epochs that were reported, times workers."""
+        return self.spec.workers * float(sum(point["seconds"] for point in self.points))
 
 
 def payload(event: str, **content: Any) -> dict[str, str]:

@@ -1,0 +1,212 @@
+"""The verbs. Everything heavy is imported inside them, so that ``--help`` is instant.
+
+Exit codes: 0 done, 1 the study or a server failed, 2 bad input (nothing was started), 130 interrupted.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cnnbench.study import Study
+
+app = typer.Typer(
+    name="cnnbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Compare convolutional networks at an equal tuning budget, and say which differences are real.",
+)  # fmt: skip
+
+StudyFile = Annotated[Path, typer.Argument(help="A study file, such as search_spaces/digits.yaml.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, as in --set budget.trials=4.")
+]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+@app.command()
+def run(
+    study_file: StudyFile,
+    set_: Overrides = [],  # noqa: B006 (typer's way)
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")] = False,
+) -> None:
+    """Search, finals and leaderboard of a study. Run again, it continues: nothing finished is done twice."""
+    with _user_errors():
+        study = _load(study_file, set_)
+        if dry_run:
+            _print_plan(study)
+            return
+        _run(study, _again(study_file, set_))
+
+
+@app.command()
+def report(
+    study_folder: Annotated[Path, typer.Argument(help="The study's folder, such as results/digits.")],
+    out: Annotated[Path | None, typer.Option(help="Where the report goes; by default reports/STUDY.")] = None,
+) -> None:
+    """Make the leaderboard of a study again, from its ledger."""
+    from rich.console import Console
+
+    from cnnbench.ledger import Ledger
+
+    with _user_errors():
+        described = study_folder / "study.json"
+        if not described.exists():
+            _fail(f"{described}: no such file; give the folder of a study that was run, such as results/digits")
+        study = json.loads(described.read_text())
+        reading = Ledger(study_folder / "ledger.jsonl").read()
+        for warning in reading.warnings:
+            typer.echo(warning, err=True)
+        _write_report(Console(), study, reading.records, out or Path(study["reports"]) / study["study"])
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    image_size: Annotated[int, typer.Option(min=1, help="Side of the input in pixels.")] = 32,
+    channels: Annotated[int, typer.Option(min=1, max=3, help="Channels of the input.")] = 3,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+) -> None:
+    """Every architecture: year, parameters, MACs and FLOPs of one image's forward pass."""
+    from cnnbench.catalogue import models as all_models
+
+    rows = all_models(image_size=image_size, channels=channels, classes=classes)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title=f"at {channels}×{image_size}×{image_size}, {classes} classes")
+    for name in ("name", "year", "family", "params", "MACs", "FLOPs", "paper"):
+        table.add_column(name, justify="right" if name in ("year", "params", "MACs", "FLOPs") else "left")
+    for row in rows:
+        numbers = [row["error"], "", ""] if "error" in row else [f"{row[key]:,}" for key in ("params", "macs", "flops")]
+        table.add_row(row["name"], str(row["year"]), row["family"], *numbers, row["paper"])
+    Console().print(table)
+
+
+@app.command()
+def ui(
+    storage: Annotated[Path, typer.Option(help="The storage folder of the studies.")] = Path("results"),
+    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow database; by default the storage folder's.")] = None,
+    port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
+) -> None:
+    """Open the MLflow UI of the studies on http://127.0.0.1:PORT, for this machine alone."""
+    from cnnbench.tracking import ENVIRONMENT, ui_command
+
+    if tracking_uri is None and not (storage / "mlflow.db").exists():
+        _fail(f"{storage / 'mlflow.db'}: no such file; run a study first, or give --storage")
+    try:
+        command = ui_command(tracking_uri, storage, port)
+    except ValueError as error:
+        _fail(str(error))
+    typer.echo(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    sys.stdout.flush()
+    os.execvpe(command[0], command, {**ENVIRONMENT, **os.environ})
+
+
+# ---------------------------------------------------------------- the parts of `run`
+
+
+def _load(path: Path, overrides: list[str]) -> "Study":
+    from cnnbench.catalogue import vocabulary
+    from cnnbench.study import load
+
+    return load(path, vocabulary(), overrides)
+
+
+def _again(path: Path, overrides: list[str]) -> str:
+    return shlex.join(["cnnbench", "run", str(path), *(part for value in overrides for part in ("--set", value))])
+
+
+def _run(study: "Study", again: str) -> None:
+    from rich.console import Console
+
+    from cnnbench.distributed.conduct import conduct, resolved
+    from cnnbench.distributed.observe import Tracking
+    from cnnbench.distributed.tune import Interrupted
+    from cnnbench.progress import StudyView
+
+    console = Console()
+    rows = [architecture.row for architecture in study.architectures]
+    tracking = Tracking(study)
+    try:
+        with StudyView(console, study.study, rows, study.budget.trials, study.finals.seeds) as view:
+            conducted = conduct(study, view, [tracking])
+    except (Interrupted, KeyboardInterrupt):
+        tracking.close(interrupted=True)
+        console.print(f"\nstopped; everything finished is saved. To continue:\n  {again}", markup=False, highlight=False)
+        raise typer.Exit(130) from None
+    except BaseException:
+        tracking.close(interrupted=True)
+        raise
+    shipped = tracking.close()
+    if shipped.spooled:
+        console.print(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run", markup=False)
+    described = {**resolved(study), "rows": rows}
+    _write_report(console, described, conducted.records, Path(study.reports).expanduser() / study.study)
+    storage = shlex.quote(study.storage)
+    console.print(f"MLflow UI:  cnnbench ui --storage {storage}", markup=False, highlight=False)
+
+
+def _write_report(console: "Console", study: dict[str, Any], records: Any, folder: Path) -> None:
+    from cnnbench.report import plain_table, terminal_table, write_report
+
+    made = write_report(
+        study, records, folder,
+        generated_utc=datetime.now(UTC).isoformat(timespec="seconds"), tracking_uri=study.get("tracking_uri"),
+    )  # fmt: skip
+    console.print()
+    if console.is_terminal:
+        console.print(terminal_table(made))
+    else:
+        typer.echo(plain_table(made))
+    typer.echo(f"\n{made.sentence}")
+    typer.echo(f"\nLeaderboard: {made.page}")
+
+
+def _print_plan(study: "Study") -> None:
+    from rich.console import Console
+
+    from cnnbench.distributed.estimate import estimate
+
+    with Console().status("probing each architecture for some steps"):
+        plan = estimate(study)
+    typer.echo(plan)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _fail(message: str) -> None:
+    typer.echo(message, err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """A user's mistake is one message without a traceback."""
+    from cnnbench.ledger import LedgerError
+    from cnnbench.study import StudyError
+
+    try:
+        yield
+    except (StudyError, LedgerError) as error:
+        _fail(str(error))
+    except Exception as error:
+        if type(error).__name__ in ("DataError", "ClusterError"):  # named, not imported: their modules are slow to load
+            _fail(str(error))
+        raise

@@ -1,0 +1,148 @@
+"""A whole study: plan, search, freeze, finals. What was begun is continued: everything finished stands in the ledger."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+from ray import tune as ray_tune
+
+from cnnbench.distributed import cluster
+from cnnbench.distributed.material import Material, open_sources
+from cnnbench.distributed.plan import Row, plan_rows
+from cnnbench.distributed.probe import choose_precision
+from cnnbench.distributed.search import Search
+from cnnbench.distributed.stages import FinalsStage, Observer, Recorder, SearchStage, freeze
+from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
+from cnnbench.distributed.tune import Stage, interruptible, run_stage
+from cnnbench.ledger import Ledger, TrialRecord
+from cnnbench.study import Study, StudyError
+
+# What may change between two runs of one study. Anything else would mix two studies in one ledger.
+FREE = ("resources", "storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root", "budget.time_limit_s",
+        "finals.seeds", "finals.workers", "finals.few_seeds_reason")  # fmt: skip
+FREE_UNTIL_FINALS = ("budget.trials",)  # a search that goes on after the test set was read is no longer blind to it
+
+
+class View(Observer, Protocol):
+    """A live view of the study."""
+
+    def stage(self, name: str, total: int, done: Sequence[TrialRecord]) -> None: ...
+    def say(self, line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """A finished study: its records, and the facts that the report tells."""
+
+    records: tuple[TrialRecord, ...]
+    rows: Mapping[str, Row]
+
+
+def conduct(study: Study, view: View, observers: Sequence[Observer]) -> Conducted:
+    """Runs a study, or the rest of it. Raises StudyError and DataError before Ray starts, ClusterError before the first
+    trial, and Interrupted once it has stopped."""
+    sources = open_sources(study.data)
+    searching = sources.for_search()
+    rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
+    with locked(study.folder):
+        ledger = Ledger(study.folder / "ledger.jsonl")
+        reading = ledger.read()
+        for warning in reading.warnings:
+            view.say(warning)
+        continue_study(study, reading.records, searching)
+        recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records))
+        with interruptible(view.say) as interrupted, cluster.connected(study.resources, study.folder / "ray.log"):
+            share = cluster.share(study.resources, study.resources.workers)
+            rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
+            found = [record for record in reading.records if record.stage == "search"]
+            spaces = {label: row.space for label, row in rows.items()}
+            search = Search(study.search, study.budget.trials, spaces, study.folder / "optuna.journal", found)
+            view.stage("search", search.total, found)
+            if len(found) < search.total:
+                stage = SearchStage(study, rows, recorder, share.gpus, search)
+                _run(stage, searching, share, study, interrupted, study.budget.time_limit_s)
+            winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
+            share = cluster.share(study.resources, study.finals.workers)
+            finals = FinalsStage(study, rows, recorder, share.gpus, winners)
+            view.stage("finals", finals.total, [record for record in recorder.records if record.stage == "final"])
+            if finals.left:
+                final = sources.for_finals()
+                recorder.split = final.split
+                _run(finals, final, share, study, interrupted, None)
+    return Conducted(tuple(recorder.records), rows)
+
+
+def _run(
+    stage: Stage, material: Material, share: cluster.Share, study: Study, interrupted: Any, limit_s: float | None
+) -> None:
+    ref = MaterialRef(ray.put(material))
+    if share.workers > 1:
+        storage = str((study.folder / "train").resolve())
+        trainable = ray_tune.with_parameters(distributed_trial, material=ref, storage=storage)
+    else:
+        trainable = ray_tune.with_parameters(tune_trial, material=ref)
+    run_stage(
+        stage, trainable, resources=share.placement(), concurrent=share.concurrent, reuse=share.workers == 1,
+        folder=study.folder / "tune", interrupted=interrupted, time_limit_s=limit_s,
+    )  # fmt: skip
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the study's lock; it falls with the process. Raises StudyError if another process runs the study."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise StudyError(folder.name, [f"study: it is running already, as {file.read().strip()}"]) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def continue_study(study: Study, records: Sequence[TrialRecord], material: Material) -> None:
+    """Writes ``study.json``, or checks that it says the same. Raises StudyError, naming each field that differs."""
+    path = study.folder / "study.json"
+    now = resolved(study)
+    if path.exists() and records:
+        before = json.loads(path.read_text())
+        finals = any(record.stage == "final" for record in records)
+        free = FREE if finals else FREE + FREE_UNTIL_FINALS
+        old, new = _leaves(before), _leaves(now)
+        errors = [
+            f"{name}: was {old.get(name)!r} when the study was begun, is {new.get(name)!r} now"
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name) and not any(name == f or name.startswith(f"{f}.") for f in free)
+        ]
+        if records[0].split.data_checksum != material.split.data_checksum:
+            errors.append("data: the images have changed since the study was begun (their checksum differs)")
+        if errors:
+            remedy = f"give this study another name, or remove {study.folder}"
+            raise StudyError(study.study, [*errors, f"study: {len(records)} trials are recorded under it; {remedy}"])
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(now, indent=2) + "\n")
+    aside.replace(path)
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """The study with every default filled in, as plain values."""
+    return {**study.model_dump(mode="json"), "space": study.tree.get("space", {})}
+
+
+def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(tree, Mapping) and tree:
+        found: dict[str, Any] = {}
+        for key, branch in tree.items():
+            found |= _leaves(branch, f"{path}.{key}" if path else str(key))
+        return found
+    return {path: tree}

@@ -1,0 +1,69 @@
+"""Where a trial ran, and on which versions."""
+
+import os
+import platform
+import resource
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("cnnbench", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scikit-learn")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The installed versions of what a result depends on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def device_name(kind: str) -> str:
+    """For example ``cuda: NVIDIA H200`` or ``cpu: Intel(R) Xeon(R) Platinum``; kind is a torch device type."""
+    if kind == "cuda":
+        return f"cuda: {torch.cuda.get_device_name()}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{kind}: {name}"
+
+
+def host_cpus() -> int:
+    """Logical processors of this host."""
+    return os.cpu_count() or 1
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory in 10^6 bytes: what torch allocated on a GPU, else this process's resident set since its start."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+@cache
+def commit() -> str:
+    """The source tree's git commit, with ``-dirty`` if it has changes; ``$CNNBENCH_COMMIT`` where there is no git
+    tree (on a cluster), else ``release-VERSION``."""
+    if os.environ.get("CNNBENCH_COMMIT"):
+        return os.environ["CNNBENCH_COMMIT"]
+    root = Path(__file__).resolve().parents[3]
+    try:
+        git = ["git", "-C", str(root)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "--", "platform"],
+            capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return f"release-{versions().get('cnnbench', 'unknown')}"
+    return head.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")

@@ -1,0 +1,48 @@
+"""Passes what happens in a study on to MLflow's tracker."""
+
+from cnnbench.distributed.conduct import resolved
+from cnnbench.distributed.spec import Progress
+from cnnbench.ledger import EpochPoint, TrialRecord
+from cnnbench.study import Study
+from cnnbench.tracking import Shipped, Tracker
+
+CLOSE_S = 60.0  # what is not shipped by then stays spooled
+
+
+class Tracking:
+    """An observer of stages. The tracker starts with the first trial, so that a study refused leaves no trace of it."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._tracker: Tracker | None = None
+
+    def _open(self) -> Tracker:
+        if self._tracker is None:
+            settings = resolved(self._study)
+            flat = {"dataset": self._study.data.dataset, **settings["budget"], **settings["search"]}
+            self._tracker = Tracker(
+                self._study.tracking_uri, self._study.study, self._study.folder, parent_params=flat
+            )
+        return self._tracker
+
+    def started(self, progress: Progress) -> None:
+        spec = progress.spec
+        params = {**spec.components, **spec.hyperparameters, "seed": spec.seed, "width": spec.width}
+        self._open().started(
+            spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.architecture, params=params, tags={}
+        )
+
+    def epoch(self, progress: Progress, point: EpochPoint) -> None:
+        self._open().epoch(progress.spec.trial_id, point)
+
+    def retried(self, progress: Progress, reason: str) -> None:
+        """MLflow sees the trial go on in the same run."""
+
+    def finished(self, record: TrialRecord) -> None:
+        self._open().finished(record)
+
+    def close(self, *, interrupted: bool = False) -> Shipped:
+        """Ships what is left, for a while."""
+        if self._tracker is None:
+            return Shipped(0, 0)
+        return self._tracker.close(5.0 if interrupted else CLOSE_S, interrupted=interrupted)

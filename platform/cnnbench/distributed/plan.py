@@ -1,0 +1,121 @@
+"""The plan of a study: every row built once without memory, so that what can't work is said before anything starts."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from cnnbench import cost, network
+from cnnbench.architectures import ARCHITECTURES
+from cnnbench.catalogue import ORIGINAL
+from cnnbench.components.kinds import KINDS
+from cnnbench.distributed import machine
+from cnnbench.distributed.search import grid_of
+from cnnbench.distributed.spec import TrialSpec
+from cnnbench.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
+from cnnbench.study import Architecture, Study, StudyError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One leaderboard row as planned. ``space`` lacks the component kinds in ``left_out``, for which the architecture
+    has no site. ``cost`` is that of the original network."""
+
+    label: str
+    architecture: Architecture
+    year: int
+    family: str
+    space: Space
+    left_out: tuple[str, ...]
+    sites: Mapping[str, int]
+    cost: Mapping[str, Any]
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+
+    def with_precision(self, dtype: Literal["fp32", "bf16"], channels_last: bool) -> "Row":
+        return replace(self, precision=dtype, channels_last=channels_last)
+
+    def unknown_machine(self, spec: TrialSpec) -> dict[str, Any]:
+        """The ledger's machine for a trial that ended before it could say where it ran."""
+        return {
+            "device": "unknown", "workers": spec.workers, "precision": spec.precision, "python": "unknown",
+            "channels_last": spec.channels_last, "host_cpus": 0, "versions": machine.versions(),
+        }  # fmt: skip
+
+
+def plan_rows(study: Study, *, channels: int, classes: int) -> dict[str, Row]:
+    """Row label → row, in the study's order. Raises StudyError with everything that can't work."""
+    rows, errors = {}, []
+    for number, architecture in enumerate(study.architectures):
+        try:
+            rows[architecture.row] = _plan(study, architecture, channels, classes)
+        except _Unfit as error:
+            errors += [f"architectures.{number} ({architecture.row}): {line}" for line in error.args[0]]
+    if study.search.sampler == "grid":
+        try:
+            grid_of(study.space, 0)
+        except ValueError as error:
+            errors.append(str(error))
+    if errors:
+        raise StudyError(study.study, errors)
+    return rows
+
+
+class _Unfit(Exception):
+    """Why a row can't be built: one line each."""
+
+
+def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> Row:
+    size = study.data.image_size
+    shape: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": size}
+    options: dict[str, Any] = {"stem": architecture.stem, "width": architecture.width}
+    searched = {name: domain for name, _, domain in walk(study.space) if name in KINDS}
+    try:
+        sites = network.sites(architecture.name, **shape, **options)
+        with torch.device("meta"):
+            plain, _ = network.build(architecture.name, **shape, **options)
+    except ValueError as error:
+        raise _Unfit([str(error)]) from None
+    left_out = tuple(kind for kind in searched if not sites.get(kind))
+    if left_out and study.unreached_components == "refuse":
+        raise _Unfit(
+            [
+                f"space.{kind}: this architecture has no such site; search it elsewhere, or set "
+                "unreached_components: leave_out"
+                for kind in left_out
+            ]
+        )
+    errors = []
+    for kind, domain in searched.items():
+        for value in trial_values(domain) if kind not in left_out else ():
+            try:
+                with torch.device("meta"):
+                    network.build(architecture.name, **shape, **options, components={kind: value})
+            except ValueError as error:
+                errors.append(f"space.{kind}: {error}")
+    if errors:
+        raise _Unfit(errors)
+    facts = ARCHITECTURES[architecture.name].facts
+    return Row(
+        label=architecture.row,
+        architecture=architecture,
+        year=facts["year"],
+        family=facts["family"],
+        space=without(study.space, left_out),
+        left_out=left_out,
+        sites=sites,
+        cost=asdict(cost.measure(plain, (channels, size, size))),
+    )
+
+
+def trial_values(domain: Domain) -> tuple[Value, ...]:
+    """The values of a component to try before the study starts: all of a choice, the ends of a range."""
+    if isinstance(domain, FloatRange):
+        return (domain.low, domain.high)
+    return tuple(value for value in values_of(domain) if value not in (None, ORIGINAL))
+
+
+def searched_names(space: Space) -> tuple[str, ...]:
+    """The hyperparameters that differ between trials."""
+    return tuple(dict.fromkeys(name for name, _, d in walk(space) if isinstance(d, Choice) or not values_of(d)))

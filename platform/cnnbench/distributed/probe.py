@@ -1,0 +1,62 @@
+"""Precision and memory layout of each row, measured once where its trials will run, and kept for all of them."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from cnnbench import network
+from cnnbench.distributed.cluster import Share
+from cnnbench.distributed.plan import Row
+from cnnbench.study import Study
+from cnnbench.training.precision import Precision, probe
+
+BATCH = 128  # images a probing step; the default batch size
+STEPS = 3
+
+
+def probe_row(row: Row, *, channels: int, classes: int, image_size: int, threads: int, gpus: float) -> dict[str, Any]:
+    """The fastest combination of number format and layout for a row's original network, and images/s of each."""
+    torch.set_num_threads(threads)
+    options = {"stem": row.architecture.stem, "width": row.architecture.width}
+
+    def factory() -> torch.nn.Module:
+        return network.build(
+            row.architecture.name, classes=classes, channels=channels, image_size=image_size, **options  # type: ignore[arg-type]
+        )[0]  # fmt: skip
+
+    device = torch.device("cuda" if gpus else "cpu")
+    found = probe(factory, (channels, image_size, image_size), BATCH, device, STEPS, limit_s=5.0)
+    return {
+        "dtype": found.precision.dtype,
+        "channels_last": found.precision.channels_last,
+        "images_per_s": {str(combination): round(rate, 1) for combination, rate in found.images_per_s.items()},
+        "failures": {str(combination): reason for combination, reason in found.failures.items()},
+    }
+
+
+def choose_precision(
+    study: Study, rows: Mapping[str, Row], share: Share, *, channels: int, classes: int
+) -> dict[str, Row]:
+    """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now."""
+    if study.precision != "auto":
+        fixed = Precision(study.precision)
+        return {label: row.with_precision(fixed.dtype, fixed.channels_last) for label, row in rows.items()}
+    path = study.folder / "precision.json"
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(probe_row)
+    shape = {"channels": channels, "classes": classes, "image_size": study.data.image_size}
+    running = {
+        label: task.remote(row, **shape, threads=max(1, int(share.cpus)), gpus=share.gpus)
+        for label, row in rows.items()
+        if label not in known
+    }
+    known |= dict(zip(running, ray.get(list(running.values())), strict=True))
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(known, indent=2) + "\n")
+    aside.replace(path)
+    return {label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()}

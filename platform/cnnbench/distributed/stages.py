@@ -1,0 +1,262 @@
+"""The two stages of a study: the search, and the finals of what it found. Each hands out trials, and writes a ledger
+line when one ends."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from cnnbench.distributed.machine import commit
+from cnnbench.distributed.plan import Row
+from cnnbench.distributed.search import Search, record_values
+from cnnbench.distributed.spec import Progress, TrialSpec, Value
+from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
+from cnnbench.study import Study
+from cnnbench.training.checkpoints import CheckpointFile
+from cnnbench.training.recipe import KNOBS, effective
+
+MOST_POINTS = 100  # of a record's curve
+
+
+class Observer(Protocol):
+    """Who hears of every trial: the live view, the tracker."""
+
+    def started(self, progress: Progress) -> None: ...
+    def epoch(self, progress: Progress, point: EpochPoint) -> None: ...
+    def retried(self, progress: Progress, reason: str) -> None: ...
+    def finished(self, record: TrialRecord) -> None: ...
+
+
+@dataclass
+class Recorder:
+    """What both stages do with a trial that ends: one fsynced ledger line, then everyone is told."""
+
+    study: Study
+    split: Split
+    ledger: Ledger
+    observers: Sequence[Observer]
+    records: list[TrialRecord] = field(default_factory=list)
+
+    def write(self, progress: Progress, row: Row, status: str, reason: str, end: Mapping[str, Any]) -> TrialRecord:
+        record = self._record(progress, row, status, reason, end)
+        self.ledger.append(record)
+        self.records.append(record)
+        CheckpointFile(Path(progress.spec.checkpoint)).remove()
+        for observer in self.observers:
+            observer.finished(record)
+        return record
+
+    def _record(self, progress: Progress, row: Row, status: str, reason: str, end: Mapping[str, Any]) -> TrialRecord:
+        spec, facts = progress.spec, progress.facts
+        score, stop_epoch = score_of(progress.points, spec) if spec.stage == "search" else (None, spec.stop_epoch)
+        epochs_done = progress.points[-1]["epoch"] if progress.points else 0
+        return TrialRecord.model_validate(
+            {
+                "study": self.study.study,
+                "stage": spec.stage,
+                "trial_id": spec.trial_id,
+                "index": spec.index,
+                "row": spec.row,
+                "architecture": spec.architecture,
+                "year": row.year,
+                "family": row.family,
+                "options": {"width": spec.width, "stem": facts.get("stem", spec.stem)},
+                "components": {
+                    **{kind: {"value": value, "sites": row.sites[kind]} for kind, value in spec.components.items()},
+                    **facts.get("components", {}),
+                    **{kind: {"value": None, "sites": 0} for kind in spec.left_out},
+                },
+                "hyperparameters": spec.hyperparameters,
+                "seed": spec.seed,
+                "split": self.split,
+                "budget": {
+                    "epochs_asked": spec.epochs,
+                    "epochs": epochs_done,
+                    "images": progress.images,
+                    "device_seconds": round(progress.device_seconds, 4),
+                    "reports": progress.reports,
+                    "retries": progress.retries,
+                },
+                "status": status,
+                "reason": reason,
+                "score": score,
+                "stop_epoch": stop_epoch,
+                "epochs": thin(progress.points),
+                "test": end.get("test"),
+                "cost": facts.get("cost", row.cost),
+                "machine": {
+                    **facts.get("machine", row.unknown_machine(spec)), "peak_memory_mb": progress.peak_memory_mb
+                },
+                "commit": commit(),
+                "started_utc": progress.started_utc,
+                "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+
+
+def thin(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most MOST_POINTS of a curve, evenly, the last one among them."""
+    if len(points) <= MOST_POINTS:
+        return list(points)
+    last = len(points) - 1
+    return [points[round(place * last / (MOST_POINTS - 1))] for place in range(MOST_POINTS)]
+
+
+def score_of(points: Sequence[Mapping[str, Any]], spec: TrialSpec) -> tuple[float | None, int | None]:
+    """A search trial's validation accuracy, and the epoch that it is of: the best epoch where early stopping chose one
+    (a final stops there too), else the last."""
+    if not points:
+        return None, None
+    patience = spec.hyperparameters.get("early_stopping_patience")
+    best = max(points, key=lambda point: point["val_accuracy"]) if patience else points[-1]
+    return best["val_accuracy"], best["epoch"]
+
+
+class _Stage:
+    """What the search and the finals share."""
+
+    name = ""
+
+    def __init__(self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float) -> None:
+        """gpus: of each worker of a trial, as found on the cluster."""
+        self._study = study
+        self._rows = rows
+        self._recorder = recorder
+        self._gpus = gpus
+
+    def started(self, progress: Progress) -> None:
+        for observer in self._recorder.observers:
+            observer.started(progress)
+
+    def retried(self, progress: Progress, reason: str) -> None:
+        for observer in self._recorder.observers:
+            observer.retried(progress, reason)
+
+    def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
+        for observer in self._recorder.observers:
+            observer.epoch(progress, EpochPoint.model_validate(point))
+        return self._prune(progress, point)
+
+    def _prune(self, progress: Progress, point: Mapping[str, Any]) -> bool:
+        return False
+
+    def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
+        self._ended(self._recorder.write(progress, self._rows[progress.spec.row], status, reason, end))
+
+    def _ended(self, record: TrialRecord) -> None: ...
+
+    def _spec(
+        self, row: Row, stage: Any, trial_id: str, index: int, values: Mapping[str, Value],
+        seed: int, stop_epoch: int | None, workers: int,
+    ) -> TrialSpec:  # fmt: skip
+        components = {
+            kind: value
+            for kind, value in values.items()
+            if kind not in KNOBS and value is not None and value != "original"
+        }
+        return TrialSpec(
+            trial_id=trial_id,
+            stage=stage,
+            index=index,
+            row=row.label,
+            architecture=row.architecture.name,
+            width=row.architecture.width,
+            stem=row.architecture.stem,
+            image_size=self._study.data.image_size,
+            components=components,  # type: ignore[arg-type]
+            left_out=row.left_out,
+            hyperparameters=effective({name: value for name, value in values.items() if name in KNOBS}),
+            seed=seed,
+            epochs=self._study.budget.epochs,
+            stop_epoch=stop_epoch,
+            precision=row.precision,
+            channels_last=row.channels_last,
+            checkpoint=str((self._study.folder / "checkpoints" / f"{trial_id}.ckpt").resolve()),
+            checkpoint_every_s=self._study.checkpoint_every_s,
+            workers=workers,
+            cpus=self._study.resources.cpus,
+            gpus=self._gpus,
+        )
+
+
+class SearchStage(_Stage):
+    """Trials as the search proposes them; pruned by its rungs."""
+
+    name = "search"
+
+    def __init__(self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, search: Search) -> None:
+        super().__init__(study, rows, recorder, gpus)
+        self._search = search
+
+    def ask(self) -> TrialSpec | None:
+        proposal = self._search.ask()
+        if proposal is None:
+            return None
+        row = self._rows[proposal.row]
+        trial_id = f"{row.label}-{proposal.index:03d}"
+        seed = self._study.search.seed + proposal.index  # the same for every architecture
+        workers = self._study.resources.workers
+        return self._spec(row, "search", trial_id, proposal.index, proposal.values, seed, None, workers)
+
+    def _prune(self, progress: Progress, point: Mapping[str, Any]) -> bool:
+        spec = progress.spec
+        prune = self._search.report(spec.row, spec.index, point["epoch"], point["val_accuracy"])
+        return prune and point["epoch"] < spec.epochs
+
+    def _ended(self, record: TrialRecord) -> None:
+        self._search.tell(record)
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A row's frozen configuration: the best completed trial by validation accuracy."""
+
+    row: str
+    trial_id: str
+    score: float
+    stop_epoch: int
+    values: Mapping[str, Value]
+
+
+def freeze(rows: Sequence[str], records: Sequence[TrialRecord], path: Path) -> dict[str, Winner]:
+    """Chooses each row's best completed search trial (the earlier one of equals) and writes the choice down.
+    A row without a completed trial has none."""
+    winners = {}
+    for row in rows:
+        completed = [r for r in records if r.row == row and r.stage == "search" and r.status == "completed"]
+        scored = [(r.score, -r.index, r) for r in completed if r.score is not None and r.stop_epoch is not None]
+        if scored:
+            score, _, best = max(scored, key=lambda item: item[:2])
+            winners[row] = Winner(row, best.trial_id, score, best.stop_epoch or 0, record_values(best))
+    text = json.dumps({row: vars(winner) for row, winner in winners.items()}, indent=2, sort_keys=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text + "\n")
+    aside.replace(path)
+    return winners
+
+
+class FinalsStage(_Stage):
+    """Each winner with each seed: the same seeds for every row, row by row within a seed."""
+
+    name = "finals"
+
+    def __init__(
+        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, winners: Mapping[str, Winner]
+    ) -> None:
+        super().__init__(study, rows, recorder, gpus)
+        done = {record.trial_id for record in recorder.records if record.stage == "final"}
+        specs = [self._final(winners[row], index) for index in range(study.finals.seeds) for row in winners]
+        self.left = [spec for spec in specs if spec.trial_id not in done]
+        self.total = len(specs)
+
+    def ask(self) -> TrialSpec | None:
+        return self.left.pop(0) if self.left else None
+
+    def _final(self, winner: Winner, index: int) -> TrialSpec:
+        seed = self._study.finals.first_seed + index
+        trial_id = f"{winner.row}-final-{seed}"
+        row, workers = self._rows[winner.row], self._study.finals.workers
+        return self._spec(row, "final", trial_id, index, winner.values, seed, winner.stop_epoch, workers)

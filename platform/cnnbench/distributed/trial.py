@@ -1,0 +1,161 @@
+"""One trial, in its own process: ``run_trial`` builds, trains and scores; two thin adapters call it.
+
+``tune_trial`` is a Tune function in a warm process (one worker). ``distributed_trial`` is a Tune function that runs a
+Ray Train ``TorchTrainer`` with one process a DDP rank (several workers).
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import train as ray_train
+from ray import tune
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from cnnbench import cost, network
+from cnnbench.data.batches import images_from_arrays
+from cnnbench.data.images import Images
+from cnnbench.data.seeds import derived_seed
+from cnnbench.distributed import machine
+from cnnbench.distributed.material import Material
+from cnnbench.distributed.spec import TrialSpec, payload
+from cnnbench.evaluation.evaluate import evaluate
+from cnnbench.evaluation.metrics import class_scores
+from cnnbench.training.checkpoints import CheckpointFile
+from cnnbench.training.loop import set_seed, train
+from cnnbench.training.outcome import Diverged, EpochMetrics
+from cnnbench.training.precision import Precision
+from cnnbench.training.ranks import Ranks
+from cnnbench.training.recipe import Recipe
+
+Report = Callable[[dict[str, str]], None]
+
+
+@dataclass(frozen=True)
+class MaterialRef:
+    """Where the stage's material lies in Ray's object store; inside an object, so that Ray hands on the reference."""
+
+    ref: Any
+
+
+_placed: dict[str, tuple[Images, Images]] = {}  # a warm process keeps its images, on the device, between trials
+
+
+def _images(material: Material, device: torch.device) -> tuple[Images, Images]:
+    key = f"{material.split.model_dump_json()}/{device}"
+    if key not in _placed:
+        _placed.clear()
+        pairs = ((material.train_pixels, material.train_labels), (material.held_pixels, material.held_labels))
+        first, second = (images_from_arrays(pixels, labels, material.classes) for pixels, labels in pairs)
+        _placed[key] = (first, second)
+    return _placed[key]
+
+
+def run_trial(spec: TrialSpec, material: Material, device: torch.device, report: Report) -> None:
+    """Runs one trial to its end and reports: each epoch, and ``end`` with the status. Any error that is not Diverged
+    is raised; a search trial scores on the validation images, a final on the test images, once, at its end."""
+    torch.set_num_threads(max(1, int(spec.cpus)))
+    training, held = _images(material, device)
+    recipe = Recipe(**spec.hyperparameters)  # type: ignore[arg-type]
+    precision = Precision(spec.precision, spec.channels_last)  # type: ignore[arg-type]
+    set_seed(derived_seed(spec.seed, "weights"))
+    shape = (material.channels, spec.image_size, spec.image_size)
+    built, sites = network.build(
+        spec.architecture, classes=len(material.classes), channels=material.channels, image_size=spec.image_size,
+        stem=spec.stem, width=spec.width, components=spec.components,
+    )  # fmt: skip
+    facts = {
+        "cost": asdict(cost.measure(built, shape)),
+        "stem": sites.stem,
+        "components": {kind: {"value": use.value, "sites": use.sites} for kind, use in sites.components.items()},
+        "machine": {
+            "device": machine.device_name(device.type), "workers": spec.workers, "precision": spec.precision,
+            "channels_last": spec.channels_last, "host_cpus": machine.host_cpus(),
+            "python": sys.version.split()[0], "versions": machine.versions(),
+        },
+    }  # fmt: skip
+
+    def on_epoch(metrics: EpochMetrics) -> None:
+        point = asdict(metrics)
+        images = point.pop("images")
+        report(payload("epoch", point=point, images=images, facts=facts, peak_memory_mb=machine.peak_memory_mb(device)))
+
+    search = spec.stage == "search"
+    end: dict[str, Any] = {"status": "completed", "reason": ""}
+    try:
+        train(
+            built, training, held if search else None, recipe,
+            normalization=material.normalization, epochs=spec.epochs, stop_epoch=spec.stop_epoch,
+            seed=spec.seed, device=device, precision=precision, on_epoch=on_epoch,
+            checkpoint=CheckpointFile(Path(spec.checkpoint), spec.checkpoint_every_s),
+        )  # fmt: skip
+        if not search:
+            end["test"] = _test(built, held, material, device, precision)
+    except Diverged as error:
+        end = {"status": "diverged", "reason": str(error)}
+    report(payload("end", facts=facts, peak_memory_mb=machine.peak_memory_mb(device), **end))
+
+
+def _test(
+    built: torch.nn.Module, held: Images, material: Material, device: torch.device, precision: Precision
+) -> dict[str, Any]:
+    result = evaluate(
+        built, held, normalization=material.normalization, device=device, precision=precision, ranks=Ranks.current()
+    )
+    return {
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "per_class": [asdict(score) for score in class_scores(result.confusion, material.classes)],
+        "confusion": result.confusion.tolist(),
+    }
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """An error's ledger status and reason. Run again it would come again, so such a trial has no retry."""
+    text = f"{type(error).__name__}: {error}".strip()
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
+        return "out-of-memory", f"{text.splitlines()[0][:300]}; try a smaller batch_size, or fewer trials a device"
+    return "failed", text.splitlines()[0][:300]
+
+
+def tune_trial(config: dict[str, Any], material: MaterialRef) -> None:
+    """A Tune function for one worker; with reuse_actors its process, data and imports stay warm between trials."""
+    spec = TrialSpec.from_config(config)
+    device = torch.device("cuda" if spec.gpus else "cpu")
+    try:
+        run_trial(spec, ray.get(material.ref), device, tune.report)
+    except Exception as error:  # a trial's own fault ends the trial, not the study
+        status, reason = explain(error)
+        tune.report(payload("end", status=status, reason=reason))
+
+
+def distributed_trial(config: dict[str, Any], material: MaterialRef, storage: str) -> None:
+    """A Tune function for several workers: a TorchTrainer with DDP (NCCL on GPUs, else gloo)."""
+    spec = TrialSpec.from_config(config)
+    trainer = TorchTrainer(
+        _rank,
+        train_loop_config={**config, "material": material},
+        torch_config=TorchConfig(backend="nccl" if spec.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=spec.workers,
+            use_gpu=spec.gpus > 0,
+            resources_per_worker={"CPU": spec.cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
+        ),
+        run_config=RunConfig(name=spec.trial_id, storage_path=storage, callbacks=[TuneReportCallback()]),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        status, reason = explain(error)
+        tune.report(payload("end", status=status, reason=reason))
+
+
+def _rank(config: dict[str, Any]) -> None:
+    spec = TrialSpec.from_config(config)
+    run_trial(spec, ray.get(config["material"].ref), get_device(), ray_train.report)

@@ -1,0 +1,245 @@
+"""The bridge to Ray Tune: a stage (the search or the finals) hands out trials and judges their reports; Tune places
+them on the cluster, keeps warm processes for them, and runs them again when a process dies.
+
+Tune's own state is never read back. What is finished stands in the ledger, and a stage begun again asks for the rest.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from cnnbench.distributed.spec import Progress, TrialSpec, content
+
+# Tune reads these when it is imported.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no TensorBoard, CSV and JSON beside the ledger
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # ours stops cleanly, see `interruptible`
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # its snapshots are not used
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a DDP trial ends 5 s sooner
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a table even at verbose=0
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+MAX_RETRIES = 2
+
+
+class Interrupted(Exception):
+    """The user asked to stop (Ctrl-C, SIGTERM); everything finished is in the ledger."""
+
+
+class Stage(Protocol):
+    """What Tune asks while a stage runs. All calls come from one thread of the driver."""
+
+    @property
+    def name(self) -> str: ...
+    def ask(self) -> TrialSpec | None:
+        """The next trial, or None when there is none left."""
+
+    def started(self, progress: Progress) -> None: ...
+    def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
+        """An epoch's metrics; True ends the trial as pruned."""
+
+    def retried(self, progress: Progress, reason: str) -> None:
+        """A trial whose process died will be run again, from its last checkpoint."""
+
+    def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
+        """A trial's end: completed, pruned, diverged, out-of-memory or failed."""
+
+
+class _Asker(Searcher):
+    """Hands Tune the stage's next trial."""
+
+    def __init__(self, table: "_Table") -> None:
+        super().__init__()
+        self._table = table
+
+    def suggest(self, trial_id: str) -> Any:
+        spec = self._table.ask(trial_id)
+        if spec is not None:
+            return spec.as_config()
+        return None if self._table.flying else Searcher.FINISHED  # one in flight may have to be run again
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The referee has seen it already."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the ledger is the truth."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+class _Referee(FIFOScheduler):  # type: ignore[misc]
+    """Passes reports to the stage and stops what the stage calls off."""
+
+    def __init__(self, table: "_Table") -> None:
+        super().__init__()
+        self._table = table
+
+    def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        stop = self._table.report(trial.trial_id, content(result))
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        self._table.lost(trial.trial_id, "it ended without saying how")
+
+    def on_trial_error(self, controller: Any, trial: Trial) -> None:
+        lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
+        self._table.lost(trial.trial_id, f"its process died ({lines[-1][:200]})" if lines else "its process died")
+
+
+class _Table:
+    """The trials in flight, by Tune's ids, and those whose process died and that are run again.
+
+    Tune's own retries are off: it gives up on a process that dies before its first report.
+    """
+
+    def __init__(self, stage: Stage, limit_s: float | None, interrupted: threading.Event) -> None:
+        self._stage = stage
+        self._deadline = None if limit_s is None else time.monotonic() + limit_s
+        self._interrupted = interrupted
+        self._again: list[Progress] = []
+        self.flying: dict[str, Progress] = {}
+
+    def ask(self, trial_id: str) -> TrialSpec | None:
+        if self._interrupted.is_set():
+            return None
+        if self._again:
+            progress = self._again.pop(0)
+        elif self._deadline is not None and time.monotonic() > self._deadline:
+            return None
+        else:
+            spec = self._stage.ask()
+            if spec is None:
+                return None
+            progress = Progress(spec, datetime.now(UTC).isoformat(timespec="seconds"))
+            self._stage.started(progress)
+        self.flying[trial_id] = progress
+        return progress.spec
+
+    def report(self, trial_id: str, said: Mapping[str, Any] | None) -> bool:
+        """Takes a trial's report; True if it should be stopped."""
+        progress = self.flying.get(trial_id)
+        if progress is None or said is None:
+            return False
+        progress.reports += 1
+        progress.facts.update(said.get("facts", {}))
+        for name in ("images", "peak_memory_mb"):
+            setattr(progress, name, said.get(name, getattr(progress, name)))
+        if said["event"] == "end":
+            del self.flying[trial_id]
+            self._stage.finish(progress, said["status"], said["reason"], said)
+            return False  # its process ends by itself, and is warm for the next one
+        point = said["point"]
+        known = progress.points[-1]["epoch"] if progress.points else 0
+        if point["epoch"] <= known:
+            return False  # run again after its process died, and not yet past what it had reported
+        progress.points.append(point)
+        if not self._stage.report(progress, point):
+            return False
+        del self.flying[trial_id]
+        self._stage.finish(progress, "pruned", f"after epoch {point['epoch']}, by its rung", {})
+        return True
+
+    def lost(self, trial_id: str, reason: str) -> None:
+        """A trial's process ended without a word: run it again, at most MAX_RETRIES times."""
+        progress = self.flying.pop(trial_id, None)
+        if progress is None or self._interrupted.is_set():
+            return
+        if progress.retries < MAX_RETRIES:
+            progress.retries += 1
+            self._stage.retried(progress, reason)
+            self._again.append(progress)
+        else:
+            self._stage.finish(progress, "failed", f"gave up after {MAX_RETRIES} retries: {reason}", {})
+
+
+class _StopWhen(Stopper):
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def __call__(self, trial_id: str, result: Any) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._event.is_set()
+
+    def __reduce__(self) -> Any:  # Tune pickles its stopper into a snapshot, and a lock can't be pickled
+        return FIFOScheduler, ()
+
+
+
+@contextmanager
+def interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) sets the event; the second one ends at once."""
+    event = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt
+        event.set()
+        say("stopping: what is finished is saved; again to stop at once")
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _trial_name(trial: Trial) -> str:
+    """Tune's own name for a trial; its id is in it, because a trial that is run again is a new one to Tune."""
+    return f"{TrialSpec.from_config(trial.config).trial_id}-{trial.trial_id}"
+
+
+def run_stage(
+    stage: Stage,
+    trainable: Callable[..., Any],
+    *,
+    resources: Any,
+    concurrent: int,
+    reuse: bool,
+    folder: Path,
+    interrupted: threading.Event,
+    time_limit_s: float | None = None,
+) -> None:
+    """Runs a stage until it has no trial left, or ``time_limit_s`` has passed and the running ones are finished.
+
+    resources: Tune's resources of one trial; reuse: keep its process warm for the next. Raises Interrupted.
+    """
+    table = _Table(stage, time_limit_s, interrupted)
+    tune.run(
+        trainable,
+        name=stage.name,
+        num_samples=-1,  # until the searcher says FINISHED
+        search_alg=_Asker(table),
+        scheduler=_Referee(table),
+        max_concurrent_trials=concurrent,
+        resources_per_trial=resources,
+        reuse_actors=reuse,
+        trial_name_creator=_trial_name,
+        trial_dirname_creator=_trial_name,
+        raise_on_failed_trial=False,
+        storage_path=str(folder.resolve()),
+        stop=_StopWhen(interrupted),
+        verbose=0,
+    )
+    if interrupted.is_set():
+        raise Interrupted
