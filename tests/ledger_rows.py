@@ -135,7 +135,8 @@ def invented_study(epochs: int = 20, classes: int = 10) -> tuple[TrialRecord, ..
     records += [
         trial("zfnet", n, None, status="diverged", reason=f"diverged at step {n + 7}", **common) for n in range(8)
     ]
-    records += [trial("squeezenet", n, 0.9 + n / 500, **{**common, "year": 2016}) for n in range(8)]
+    curves = {"epochs": curve(epochs, 0.93, validation=True)}
+    records += [trial("squeezenet", n, 0.9 + n / 500, **{**common, **curves, "year": 2016}) for n in range(8)]
     return tuple(records)
 
 

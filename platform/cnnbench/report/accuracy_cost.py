@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -10,6 +11,7 @@ from cnnbench.report.formats import count, points, round_count, visible
 from cnnbench.report.svg import Axis, Box, Plot, linear_axis, log_axis, place_labels, tag
 
 RADIUS = 4.5
+LABELLED = 40  # rows that get a label where there is room for it, the best ones; the others have a tooltip
 SIZES = {"wide": Plot(600, 400), "narrow": Plot(360, 340, left=40)}
 
 
@@ -68,13 +70,17 @@ def accuracy_figure(chart: Sequence[Point], title: str, variant: str) -> Markup:
     intervals = [_interval(point, y, floor, top) for point in chart]
     placed = list(zip(chart, places, intervals, strict=True))
     marks = [_mark(point, place, interval, point.accuracy < floor) for point, place, interval in placed]
-    # Labels keep clear of all marks and intervals; the front's line may pass behind them.
+    # Labels keep clear of all marks and intervals, and of the front's line where there is room.
     around = RADIUS + 1
     obstacles = [Box(px - around, py - around, px + around, py + around) for px, py in places]
     obstacles += [Box(px - 1, upper, px + 1, lower) for _, (px, _), (upper, lower) in placed]
-    labels = place_labels([(px, py, point.row) for point, (px, py), _ in placed], obstacles, box)
-    drawn = [label.draw(point.series) for label, point in zip(labels, chart, strict=True) if label]
-    front = _front_line([(place, point) for point, place, _ in placed if point.front], box)
+    corners = _front_corners([(place, point) for point, place, _ in placed if point.front], box)
+    steps = [Box(x1 - 1, min(y1, y2) - 1, x2 + 1, max(y1, y2) + 1) for (x1, y1), (x2, y2) in pairwise(corners)]
+    labels = place_labels(
+        [(px, py, point.row) for point, (px, py), _ in placed[:LABELLED]], obstacles, box, avoided=steps
+    )
+    drawn = [label.draw(point.series) for label, point in zip(labels, chart, strict=False) if label]
+    front = tag("polyline", class_="front", points=" ".join(f"{px:.1f},{py:.1f}" for px, py in corners))
     description = f"Test accuracy in percent against {title}: {len(chart)} rows; the table below has the figures."
     return plot.drawing(plot.frame(x, y, title), front, *marks, *drawn, label=description, variant=variant)
 
@@ -100,7 +106,7 @@ def _mark(point: Point, place: tuple[float, float], interval: tuple[float, float
     half = f" ± {points(point.half)}" if point.half else ""
     title = tag("title", f"{visible(point.row, 60)}\n{points(point.accuracy)}{half} %\n{count(point.cost)}")
     target = tag("circle", class_="target", cx=px, cy=py, r=12)
-    common = {"class_": f"point {point.series}" + " hollow" * (not point.ranked), "data_row": point.row}
+    common = {"class_": f"point {point.series}" + " hollow" * (not point.ranked), "data_row": visible(point.row)}
     if below:
         arrow = tag("path", class_="dot", d=f"M{px - 5:.1f} {py - 9:.1f}h10l-5 8z")
         return tag("g", title, arrow, target, **common)
@@ -109,10 +115,9 @@ def _mark(point: Point, place: tuple[float, float], interval: tuple[float, float
     return tag("g", title, bar, dot, target, **common)
 
 
-def _front_line(front: Sequence[tuple[tuple[float, float], Point]], box: Box) -> Markup:
-    """Steps: at a cost, the front's height is the best accuracy that costs no more."""
-    ordered = sorted(front, key=lambda entry: entry[1].cost)
-    path = ""
-    for (px, py), _ in ordered:
-        path += f"H{px:.1f}V{py:.1f}" if path else f"M{px:.1f} {py:.1f}"
-    return tag("path", class_="front", d=f"{path}H{box.x2:.1f}") if path else Markup("")
+def _front_corners(front: Sequence[tuple[tuple[float, float], Point]], box: Box) -> list[tuple[float, float]]:
+    """The front's line: at a cost, its height is the best accuracy that costs no more."""
+    corners: list[tuple[float, float]] = []
+    for (px, py), _ in sorted(front, key=lambda entry: entry[1].cost):
+        corners += [(px, corners[-1][1]), (px, py)] if corners else [(px, py)]
+    return [*corners, (box.x2, corners[-1][1])] if corners else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from cnnbench.ledger import EpochPoint
-from cnnbench.report.formats import points
+from cnnbench.report.formats import points, visible
 from cnnbench.report.rows import Row
 from cnnbench.report.svg import Axis, Plot, linear_axis, log_axis, tag
 
@@ -47,7 +47,7 @@ _CAPTIONS = {
 
 
 def panels(rows: Sequence[Row]) -> list[Panel]:
-    """The panels that have any data. Losses are drawn on a log axis."""
+    """The panels that have any data. Drawn on log axes: of the loss, and of the error."""
     found = []
     for key, title, source, percent in _PANELS:
         curves = {}
@@ -93,7 +93,7 @@ def curves_figure(panel: Panel, series: Mapping[str, str], variant: str) -> Mark
     x = Axis(x.to_pixel, tuple((tick, text) for tick, text in x.ticks if tick == int(tick)))
     y = _value_axis(panel, box.y2, box.y1)
     paths = [
-        tag("path", class_=f"curve {series[row]}", d=_path(curve, x, y), data_row=row)
+        tag("path", class_=f"curve {series[row]}", d=_path(curve, x, y), data_row=visible(row))
         for row, curve in reversed(list(panel.curves.items()))  # the best row last, on top
     ]
     cursor = tag("line", class_="cursor", y1=box.y1, y2=box.y2)
@@ -110,12 +110,16 @@ def curves_figure(panel: Panel, series: Mapping[str, str], variant: str) -> Mark
 
 def _value_axis(panel: Panel, start: float, end: float) -> Axis:
     values = [value for curve in panel.curves.values() for value in curve if value is not None]
-    low, high = min(values), max(values)
-    if panel.percent:
-        margin = 0.04 * max(high - low, 0.01)
-        return linear_axis(max(0.0, low - margin), min(1.0, high + margin), start, end, lambda v: points(v, 0))
-    low = max(low, high * 1e-5, 1e-9)  # a loss of zero has no place on a log axis
-    return log_axis(low / 1.15, max(high, low) * 1.15, start, end, lambda value: f"{value:g}")
+    if panel.percent:  # the error's logarithm, so that 99.0 and 99.5 lie as far apart as 90 and 95
+        errors = [1 - value for value in values]
+        least = min((error for error in errors if error > 1e-9), default=0.01) / 2  # where no error is drawn
+        worst = min(1.1 * max(*errors, 2 * least), 1.0)
+        axis = log_axis(least, worst, end, start, lambda error: f"{100 - 100 * error:.6g}")
+        return Axis(lambda value: axis(max(1 - value, least)), tuple((1 - error, text) for error, text in axis.ticks))
+    high = max(values)
+    low = max(min(values), high * 1e-5, 1e-9)  # a loss of zero has no place on a log axis
+    axis = log_axis(low / 1.15, max(high, low) * 1.15, start, end, lambda loss: f"{loss:g}")
+    return Axis(lambda loss: axis(max(loss, low)), axis.ticks)
 
 
 def _path(curve: Curve, x: Axis, y: Axis) -> str:
@@ -125,7 +129,7 @@ def _path(curve: Curve, x: Axis, y: Axis) -> str:
         if value is None or not math.isfinite(value):
             pen_down = False
             continue
-        place = f"{x(epoch):.1f} {y(max(value, 1e-9)):.1f}"
+        place = f"{x(epoch):.1f} {y(value):.1f}"
         path += f"L{place}" if pen_down else f"M{place}h0"
         pen_down = True
     return path

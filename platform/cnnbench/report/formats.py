@@ -27,7 +27,7 @@ def count(value: float | None) -> str:
 
 def round_count(value: float) -> str:
     """``count`` for a tick: 2000000 → '2 M'."""
-    return re.sub(r"\.?0+(?=\D|$)", "", text) if "." in (text := count(value)) else text
+    return re.sub(r"\.?0+(?![\d.])", "", text) if "." in (text := count(value)) else text
 
 
 def duration(seconds: float | None) -> str:

@@ -136,7 +136,7 @@ def _remark(row: Row, expected_finals: int) -> str:
     shown = row.shown
     idle = [kind for kind, use in shown.components.items() if use.sites == 0] if shown else []
     if idle:
-        remarks.append(f"{listed(idle)}: this network has no such site, so the value changed nothing")
+        remarks.append(f"{listed(idle)}: no such site in this network, so the value changed nothing")
     return "; ".join(remarks)
 
 

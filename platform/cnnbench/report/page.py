@@ -23,7 +23,7 @@ from cnnbench.report.svg import Axis, linear_axis, tag
 
 COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
 CURVES = 30  # rows in the learning curves at most, the best ones
-BAR = (132.0, 18.0)  # px of an interval bar in the table
+BAR = (112.0, 18.0)  # px of an interval bar in the table
 COSTS = (
     ("macs", "MACs", "multiply-accumulates of one image, forward (log scale)"),
     ("params", "parameters", "parameters (log scale)"),

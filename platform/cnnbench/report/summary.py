@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cnnbench.report.formats import count, listed, points, share, visible
+from cnnbench.report.formats import listed, points, share, visible
 from cnnbench.report.rows import Row
 
 Cells = Mapping[str, Any]  # one leaderboard row, as leaderboard.as_json_rows gives it
@@ -20,25 +20,25 @@ def result_sentence(cells: Sequence[Cells], dataset: str, trials: int | None) ->
     if not ranked:
         return f"{where}: no row has all its finals yet, so nothing is ranked."
     best = ranked[0]
-    mean = f"{_accuracy(best)} (mean of {_number(best['n_seeds'], 'seed')})"
+    mean = f"{_accuracy(best)}, mean of {_number(best['n_seeds'], 'seed')}"
     if len(ranked) == 1:
-        return f"{where}, {_name(best)} reaches a test accuracy of {mean}; there is no other row to compare it with."
+        return f"{where}, {_name(best)} has a test accuracy of {mean}; there is no other row to compare it with."
     tied = [row for row in ranked if row["rank_group"] == 1]
     if len(tied) == 1:
         others = "the other row" if len(ranked) == 2 else f"each of the {len(ranked) - 1} other rows"
         return (
-            f"{where}, {_name(best)} has the highest test accuracy, {mean}, significantly above {others}"
+            f"{where}, {_name(best)} has the highest test accuracy ({mean}), significantly above {others}"
             f"{_bargain(best, ranked)}."
         )
     if 2 ** (1 - best["n_seeds"]) > 0.05:
         return (
-            f"{where}, {_name(best)} has the highest mean test accuracy, {mean}; "
+            f"{where}, {_name(best)} has the highest mean test accuracy ({mean}); "
             f"{_number(best['n_seeds'], 'seed')} can't show a difference at the 5 % level, so all rows tie."
         )
-    names = listed([_name(row) for row in tied])
+    names = listed([f"{_name(best)} ({mean})", *(_name(row) for row in tied[1:])])
     return (
-        f"{where}, {names} tie for the highest test accuracy: {_name(best)} has the highest mean, {mean}, and the "
-        f"{'other does' if len(tied) == 2 else 'others do'} not differ from it significantly{_cheapest(best, tied)}."
+        f"{where}, {names} tie for the highest test accuracy: none of them differs significantly from the first"
+        f"{_cheapest(best, tied)}."
     )
 
 
@@ -46,10 +46,7 @@ def _cheapest(best: Cells, tied: Sequence[Cells]) -> str:
     cheapest = min(tied, key=lambda row: row["macs"])
     if cheapest["macs"] >= best["macs"]:
         return ""
-    macs = count(cheapest["macs"])
-    return (
-        f"; {_name(cheapest)} costs least of them, {macs} MACs, {share(cheapest['macs'], best['macs'])} of the best's"
-    )
+    return f", and {_name(cheapest)} needs {share(cheapest['macs'], best['macs'])} of its MACs"
 
 
 def _bargain(best: Cells, ranked: Sequence[Cells]) -> str:

@@ -10,6 +10,7 @@ from cnnbench.report.formats import visible
 
 CHARACTER = 6.6  # a character's width in px at the charts' 12 px: on the wide side, so that labels keep a distance
 LINE = 14.0
+NEAR = 12  # possible places that are tried for one that meets nothing avoided, before the nearest is taken
 
 
 def tag(name: str, *children: str | Markup, **attributes: object) -> Markup:
@@ -142,17 +143,24 @@ class Label:
 
 
 def place_labels(
-    points: Sequence[tuple[float, float, str]], obstacles: Iterable[Box], inside: Box, longest: int = 20
+    points: Sequence[tuple[float, float, str]],
+    obstacles: Iterable[Box],
+    inside: Box,
+    avoided: Sequence[Box] = (),
+    longest: int = 20,
 ) -> list[Label | None]:
     """A label for each (x, y, text), in order of importance, where it meets no obstacle and no other label, and lies
-    inside; None where no such place was found. The nearest free place wins."""
+    inside; None where no such place was found. The nearest free place wins, one that meets nothing ``avoided`` first.
+    """
     taken = list(obstacles)
     placed: list[Label | None] = []
     for x, y, text in points:
         short = visible(text, longest)
         width = len(short) * CHARACTER + 4
-        boxes = (Box(x + dx, y + dy, x + dx + width, y + dy + LINE) for dx, dy in _offsets(width))
-        free = next((box for box in boxes if inside.holds(box) and not any(box.meets(other) for other in taken)), None)
+        boxes = [Box(x + dx, y + dy, x + dx + width, y + dy + LINE) for dx, dy in _offsets(width)]
+        possible = [box for box in boxes if inside.holds(box) and not any(box.meets(other) for other in taken)]
+        clear = [box for box in possible[:NEAR] if not any(box.meets(other) for other in avoided)]
+        free = next(iter(clear + possible), None)
         placed.append(Label(short, free, x, y) if free else None)
         if free:
             taken.append(free)
