@@ -2,6 +2,8 @@
 
 import gzip
 import math
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +67,13 @@ def read_idx(path: Path) -> np.ndarray:
     """An array of unsigned bytes in the idx format, gzipped or not. Raises DataError, naming the file, if it isn't."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: can't be read ({error}); get the file anew") from None
     dimensions = data[3] if len(data) > 3 and data[:3] == b"\0\0\x08" else 0
     header = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(data[4:header], ">u4"))
-    if not dimensions or len(data) != header + math.prod(shape):
+    whole_header = dimensions > 0 and len(data) >= header
+    shape = struct.unpack(f">{dimensions}I", data[4:header]) if whole_header else ()
+    if not whole_header or len(data) != header + math.prod(shape):
         raise DataError(f"{path}: not a whole idx file of unsigned bytes; get the file anew")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()
 

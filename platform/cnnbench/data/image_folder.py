@@ -47,7 +47,7 @@ File = tuple[Path, int]
 def _held_out(files: Sequence[File]) -> tuple[list[int], list[int]]:
     try:
         kept, held = stratified_split(torch.tensor([label for _, label in files]), TEST_FRACTION, TEST_SEED)
-    except ValueError as error:
+    except DataError as error:
         raise DataError(f"{files[0][0].parent.parent}: {error}; add images, or a test/ folder") from None
     return kept.tolist(), held.tolist()
 

@@ -6,19 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnbench.data.sources import DataError
+
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Splits off about ``fraction`` of each class, at least one image of it and never all.
 
     labels: int64 (N,). Returns (training indices, held-out indices), int64, each in rising order.
-    Raises ValueError if fraction lies outside (0, 1) or a class has fewer than two images.
+    Raises ValueError if fraction lies outside (0, 1), DataError if a class has one image alone.
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"fraction: {fraction:g}; choose a number between 0 and 1")
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     for label, members in _shuffled_classes(labels, seed).items():
         if len(members) < 2:
-            raise ValueError(f"class {label} has one image; a split needs two of each class")
+            raise DataError(f"class {label} has one image; a split needs two of each class")
         held_out[members[: min(max(round(fraction * len(members)), 1), len(members) - 1)]] = True
     return torch.nonzero(~held_out).flatten(), torch.nonzero(held_out).flatten()
 

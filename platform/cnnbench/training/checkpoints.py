@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class BadCheckpoint(Exception):
-    """A checkpoint whose bytes are not the ones written."""
+    """A file whose bytes are not those of a checkpoint that was written whole."""
 
 
 @dataclass
@@ -85,5 +85,8 @@ def _read(file: Path) -> dict[str, Any]:
     header, _, body = content.partition(b"\n")
     if header != MAGIC + hashlib.sha256(body).hexdigest().encode():
         raise BadCheckpoint(f"checksum differs ({len(content)} bytes)")
-    loaded: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # never runs code
+    try:
+        loaded: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # never runs code
+    except Exception as error:  # a right checksum over something that save() did not write
+        raise BadCheckpoint(f"not a checkpoint ({type(error).__name__})") from error
     return loaded

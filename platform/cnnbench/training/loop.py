@@ -154,7 +154,9 @@ class _Run:
         val_loss, val_accuracy = self._validate(epoch)
         rate = float(self.optimizer.param_groups[0]["lr"])
         seconds = time.monotonic() - begin
-        self.history.append(EpochMetrics(epoch, train_loss, train_accuracy, val_loss, val_accuracy, rate, seconds))
+        self.history.append(
+            EpochMetrics(epoch, train_loss, train_accuracy, val_loss, val_accuracy, rate, self.images, seconds)
+        )
         return self.history[-1]
 
     def _train(self, epoch: int) -> tuple[float, float]:

@@ -8,7 +8,8 @@ class EpochMetrics:
     """One epoch. Losses in nats an image, accuracies in [0, 1]; the training figures are means over the epoch's own
     batches, as augmented, with label smoothing in the loss; the validation figures have neither.
 
-    epoch: from 1; learning_rate: of the epoch's last step; images: shown to the network so far, over all workers; seconds: of the epoch, validation included.
+    epoch: from 1; learning_rate: of the epoch's last step; images: shown to the network so far, over all workers;
+    seconds: of the epoch, validation included.
     """
 
     epoch: int
