@@ -144,7 +144,8 @@ def _page_data(cells: Sequence[summary.Cells], panels: Sequence[curves.Panel], n
         panel.key: {
             "percent": panel.percent,
             "curves": {
-                row: [None if v is None else float(f"{v:.4g}") for v in curve] for row, curve in panel.curves.items()
+                formats.visible(row): [None if v is None else float(f"{v:.4g}") for v in curve]
+                for row, curve in panel.curves.items()
             },
         }
         for panel in panels
@@ -154,8 +155,8 @@ def _page_data(cells: Sequence[summary.Cells], panels: Sequence[curves.Panel], n
 
 def _as_script_data(data: object) -> Markup:
     """JSON that can't end its script element, whatever names it holds."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 
