@@ -40,7 +40,9 @@ def main() -> None:
 def run(
     study_file: StudyFile,
     set_: Overrides = [],  # noqa: B006 (typer's way)
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")
+    ] = False,
 ) -> None:
     """Search, finals and leaderboard of a study. Run again, it continues: nothing finished is done twice."""
     with _user_errors():
@@ -89,7 +91,12 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title=f"at {channels}×{image_size}×{image_size}, {classes} classes")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        title=f"at {channels}×{image_size}×{image_size}, {classes} classes",
+    )
     for name in ("name", "year", "family", "params", "MACs", "FLOPs", "paper"):
         table.add_column(name, justify="right" if name in ("year", "params", "MACs", "FLOPs") else "left")
     for row in rows:
@@ -101,7 +108,9 @@ def models(
 @app.command()
 def ui(
     storage: Annotated[Path, typer.Option(help="The storage folder of the studies.")] = Path("results"),
-    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow database; by default the storage folder's.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow database; by default the storage folder's.")
+    ] = None,
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI of the studies on http://127.0.0.1:PORT, for this machine alone."""
@@ -148,7 +157,9 @@ def _run(study: "Study", again: str) -> None:
             conducted = conduct(study, view, [tracking])
     except (Interrupted, KeyboardInterrupt):
         tracking.close(interrupted=True)
-        console.print(f"\nstopped; everything finished is saved. To continue:\n  {again}", markup=False, highlight=False)
+        console.print(
+            f"\nstopped; everything finished is saved. To continue:\n  {again}", markup=False, highlight=False
+        )
         raise typer.Exit(130) from None
     except BaseException:
         tracking.close(interrupted=True)
@@ -159,7 +170,9 @@ def _run(study: "Study", again: str) -> None:
     described = {**resolved(study), "rows": rows}
     _write_report(console, described, conducted.records, Path(study.reports).expanduser() / study.study)
     storage = shlex.quote(study.storage)
-    console.print(f"MLflow UI:  cnnbench ui --storage {storage}", markup=False, highlight=False)
+    typer.echo(f"MLflow UI:   cnnbench ui --storage {storage}")
+    if not any(record.status == "completed" for record in conducted.records):
+        raise typer.Exit(1)
 
 
 def _write_report(console: "Console", study: dict[str, Any], records: Any, folder: Path) -> None:

@@ -11,6 +11,7 @@ from ray.tune import PlacementGroupFactory
 
 from cnnbench.study import Resources
 
+
 class ClusterError(Exception):
     """A cluster that can't run the study; the message says what was asked and what there is."""
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import ray
 from ray import tune as ray_tune
 
 from cnnbench.distributed import cluster
-from cnnbench.distributed.material import Material, open_sources
+from cnnbench.distributed.material import Material, Sources, open_sources
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.probe import choose_precision
 from cnnbench.distributed.search import Search
@@ -58,29 +59,56 @@ def conduct(study: Study, view: View, observers: Sequence[Observer]) -> Conducte
             view.say(warning)
         continue_study(study, reading.records, searching)
         recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records))
-        with interruptible(view.say) as interrupted, cluster.connected(study.resources, study.folder / "ray.log"):
-            share = cluster.share(study.resources, study.resources.workers)
-            rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
-            found = [record for record in reading.records if record.stage == "search"]
-            spaces = {label: row.space for label, row in rows.items()}
-            search = Search(study.search, study.budget.trials, spaces, study.folder / "optuna.journal", found)
-            view.stage("search", search.total, found)
-            if len(found) < search.total:
-                stage = SearchStage(study, rows, recorder, share.gpus, search)
-                _run(stage, searching, share, study, interrupted, study.budget.time_limit_s)
-            winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
-            share = cluster.share(study.resources, study.finals.workers)
-            finals = FinalsStage(study, rows, recorder, share.gpus, winners)
-            view.stage("finals", finals.total, [record for record in recorder.records if record.stage == "final"])
-            if finals.left:
-                final = sources.for_finals()
-                recorder.split = final.split
-                _run(finals, final, share, study, interrupted, None)
+        found = [record for record in reading.records if record.stage == "search"]
+        if study_is_done(study, rows, recorder.records):
+            view.say(f"all {len(recorder.records)} trials of this study are finished; nothing is run again")
+        else:
+            with interruptible(view.say) as interrupted, cluster.connected(study.resources, study.folder / "ray.log"):
+                share = cluster.share(study.resources, study.resources.workers)
+                rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
+                _search(study, rows, recorder, share, searching, found, view, interrupted)
+                _finals(study, rows, recorder, sources, view, interrupted)
     return Conducted(tuple(recorder.records), rows)
 
 
+def study_is_done(study: Study, rows: Mapping[str, Row], records: Sequence[TrialRecord]) -> bool:
+    """True if every row has its trials, and every row with a completed one its finals."""
+    for row in rows:
+        searched = [record for record in records if record.row == row and record.stage == "search"]
+        finals = {record.seed for record in records if record.row == row and record.stage == "final"}
+        wanted = study.finals.seeds if any(record.status == "completed" for record in searched) else 0
+        if len(searched) < study.budget.trials or len(finals) < wanted:
+            return False
+    return True
+
+
+def _search(
+    study: Study, rows: Mapping[str, Row], recorder: Recorder, share: cluster.Share, material: Material,
+    found: Sequence[TrialRecord], view: View, interrupted: threading.Event,
+) -> None:  # fmt: skip
+    spaces = {label: row.space for label, row in rows.items()}
+    search = Search(study.search, study.budget.trials, spaces, study.folder / "optuna.journal", found)
+    view.stage("search", search.total, found)
+    if len(found) < search.total:
+        stage = SearchStage(study, rows, recorder, share.gpus, search)
+        _run(stage, material, share, study, interrupted, study.budget.time_limit_s)
+
+
+def _finals(
+    study: Study, rows: Mapping[str, Row], recorder: Recorder, sources: Sources, view: View, interrupted: threading.Event
+) -> None:
+    winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
+    share = cluster.share(study.resources, study.finals.workers)
+    stage = FinalsStage(study, rows, recorder, share.gpus, winners)
+    view.stage("finals", stage.total, [record for record in recorder.records if record.stage == "final"])
+    if stage.left:
+        material = sources.for_finals()  # the test images are read here, and not before
+        recorder.split = material.split
+        _run(stage, material, share, study, interrupted, None)
+
+
 def _run(
-    stage: Stage, material: Material, share: cluster.Share, study: Study, interrupted: Any, limit_s: float | None
+    stage: Stage, material: Material, share: cluster.Share, study: Study, interrupted: threading.Event, limit_s: float | None
 ) -> None:
     ref = MaterialRef(ray.put(material))
     if share.workers > 1:

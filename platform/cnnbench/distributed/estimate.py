@@ -36,7 +36,12 @@ def estimate(study: Study) -> str:
     total = 0.0
     for label, row in rows.items():
         probed = probe_row(
-            row, channels=channels, classes=classes, image_size=size, threads=max(1, int(study.resources.cpus)), gpus=gpus
+            row,
+            channels=channels,
+            classes=classes,
+            image_size=size,
+            threads=max(1, int(study.resources.cpus)),
+            gpus=gpus,
         )
         rate = max(probed["images_per_s"].values())
         images = epochs * (trials * (train + EVALUATION_SHARE * held) + seeds * (train + held))
@@ -49,7 +54,10 @@ def estimate(study: Study) -> str:
         )
     at_once = study.resources.concurrent_trials
     many = at_once if isinstance(at_once, int) else max(1, math.floor(torch.get_num_threads() / study.resources.cpus))
-    lines += ["", f"at most {total:.2f} worker-hours; with {many} trials at once about {_time(total / many)}, less what is pruned"]
+    lines += [
+        "",
+        f"at most {total:.2f} worker-hours; with {many} trials at once about {_time(total / many)}, less what is pruned",
+    ]
     return "\n".join(lines)
 
 

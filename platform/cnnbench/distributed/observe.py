@@ -20,9 +20,7 @@ class Tracking:
         if self._tracker is None:
             settings = resolved(self._study)
             flat = {"dataset": self._study.data.dataset, **settings["budget"], **settings["search"]}
-            self._tracker = Tracker(
-                self._study.tracking_uri, self._study.study, self._study.folder, parent_params=flat
-            )
+            self._tracker = Tracker(self._study.tracking_uri, self._study.study, self._study.folder, parent_params=flat)
         return self._tracker
 
     def started(self, progress: Progress) -> None:

@@ -59,4 +59,6 @@ def choose_precision(
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(json.dumps(known, indent=2) + "\n")
     aside.replace(path)
-    return {label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()}
+    return {
+        label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()
+    }

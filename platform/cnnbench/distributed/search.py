@@ -53,7 +53,9 @@ class Search:
         """``spaces``: row → its space. ``records``: the finished search trials of an interrupted study."""
         self._settings = settings
         self._spaces = spaces
-        self._grids = {row: grid_of(space, settings.seed) for row, space in spaces.items()} if settings.sampler == "grid" else {}
+        self._grids = (
+            {row: grid_of(space, settings.seed) for row, space in spaces.items()} if settings.sampler == "grid" else {}
+        )
         self._budget = {row: min(trials, len(self._grids.get(row, range(trials)))) for row in spaces}
         self._asked: dict[str, set[int]] = {row: set() for row in spaces}
         self._running: dict[tuple[str, int], optuna.Trial] = {}
@@ -188,7 +190,9 @@ def grid_of(space: Space, seed: int) -> list[dict[str, Value]]:
         if not isinstance(domain, Choice):
             raise ValueError(f"space.{path}: search.sampler: grid needs choices, not ranges")
         if any(domain.options.values()):
-            raise ValueError(f"space.{path}: search.sampler: grid can't search parameters that exist under one choice only")
+            raise ValueError(
+                f"space.{path}: search.sampler: grid can't search parameters that exist under one choice only"
+            )
         axes[path] = tuple(domain.options)
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     random.Random(seed).shuffle(points)

@@ -88,7 +88,8 @@ class Recorder:
                 "test": end.get("test"),
                 "cost": facts.get("cost", row.cost),
                 "machine": {
-                    **facts.get("machine", row.unknown_machine(spec)), "peak_memory_mb": progress.peak_memory_mb
+                    **facts.get("machine", row.unknown_machine(spec)),
+                    "peak_memory_mb": progress.peak_memory_mb,
                 },
                 "commit": commit(),
                 "started_utc": progress.started_utc,

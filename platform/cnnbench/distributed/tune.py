@@ -181,7 +181,6 @@ class _StopWhen(Stopper):
         return FIFOScheduler, ()
 
 
-
 @contextmanager
 def interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
     """The first Ctrl-C (or SIGTERM) sets the event; the second one ends at once."""
