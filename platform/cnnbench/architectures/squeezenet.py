@@ -8,7 +8,7 @@ from cnnbench.architectures.stem import replace_conv
 
 
 @ARCHITECTURES.register(
-    "squeezenet1_1", year=2016, family="SqueezeNet", paper="arXiv:1602.07360", smallest={"small": 8, "imagenet": 17}
+    "squeezenet1_1", year=2016, family="SqueezeNet", paper="arXiv:1602.07360", smallest={"small": 8, "imagenet": 21}
 )
 def squeezenet1_1(num_classes: int, in_channels: int = 3, *, stem: str = "small") -> nn.Module:
     """The small stem's first convolution has stride 1 and a padding of 1, so that three poolings are left to shrink."""

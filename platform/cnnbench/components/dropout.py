@@ -1,12 +1,14 @@
 """Dropout (Srivastava et al. 2014): one rate for every dropout site of a network."""
 
+from typing import Any
+
 from torch import nn
 from torch.nn import functional as F
 
 MODULES = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
-# A trace freezes the ``training`` of these calls, so that tracing makes modules of them.
-FUNCTIONS = {
+# Tracing makes modules of these calls.
+FUNCTIONS: dict[Any, type[nn.Module]] = {
     F.dropout: nn.Dropout,
     F.dropout1d: nn.Dropout1d,
     F.dropout2d: nn.Dropout2d,

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from cnnbench.components import dropout
-from cnnbench.components.kinds import COMPONENTS, KINDS, Place, Window
+from cnnbench.components.kinds import COMPONENTS, KINDS, ChannelsLast, Place, Window
 from cnnbench.components.pooling import MixedPool2d
 from cnnbench.components.trace import inside
 
@@ -21,6 +21,7 @@ _FURTHER: dict[str, tuple[Any, ...]] = {
     )
 }
 _LAYERS = (nn.Conv2d, nn.Linear)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
 _SIGMOIDS = (nn.Sigmoid, nn.Hardsigmoid, torch.sigmoid, F.sigmoid, F.hardsigmoid, "sigmoid")
 _PRODUCTS = (operator.mul, torch.mul, "mul")
 _MAX_ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -29,14 +30,14 @@ _AVERAGE_ARGUMENTS = ("kernel_size", "stride", "padding", "ceil_mode")
 
 @dataclass(frozen=True)
 class Site:
-    """One place in the network. value: the registered name of what stands there, None for something else. insert:
-    nothing stands there; a normalisation would go behind the node, a dropout before it."""
+    """One place in the network. value: the registered name (or the number) of what stands there, None for something
+    else. insert: nothing stands there; a normalisation would go behind the node, a dropout before it."""
 
     kind: str
     name: str
     node: fx.Node
     place: Place
-    value: str | None
+    value: str | float | None
     insert: bool = False
 
 
@@ -48,7 +49,8 @@ def find(traced: fx.GraphModule) -> dict[str, tuple[Site, ...]]:
         if site is not None and not _makes_gate(traced, node):
             found[site.kind].append(site)
     layers = [node for node in traced.graph.nodes if isinstance(_module(traced, node), _LAYERS)]
-    if not found["normalization"]:
+    normalizes = any(isinstance(_module(traced, node), _NORMS) for node in traced.graph.nodes)
+    if not found["normalization"] and not normalizes:
         # the last layer makes the logits, which are not normalised
         convolutions = [node for node in layers[:-1] if isinstance(_module(traced, node), nn.Conv2d)]
         behind = [node for node in convolutions if not _makes_gate(traced, node)]
@@ -58,12 +60,15 @@ def find(traced: fx.GraphModule) -> dict[str, tuple[Site, ...]]:
     return {kind: tuple(sites) for kind, sites in found.items()}
 
 
-def _insertion(kind: str, node: fx.Node, shape: tuple[int, ...], value: str | None) -> Site:
+def _insertion(kind: str, node: fx.Node, shape: tuple[int, ...], value: str | float | None) -> Site:
     return Site(kind, str(node.target), node, Place(shape), value, insert=True)
 
 
 def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if node.op != "call_module":
+        return None
+    module = traced.get_submodule(str(node.target))
+    return module.inner if isinstance(module, ChannelsLast) else module
 
 
 def _is(traced: fx.GraphModule, node: fx.Node, things: tuple[Any, ...]) -> bool:
@@ -83,7 +88,7 @@ def _site(traced: fx.GraphModule, node: fx.Node) -> Site | None:
     module = _module(traced, node)
     name = str(node.target) if module is not None else ".".join(filter(None, [inside(node), node.name]))
     if isinstance(module, dropout.MODULES):
-        return Site("dropout", name, node, Place(before, channel_dim), None)
+        return Site("dropout", name, node, Place(before, channel_dim), float(module.p))
     for kind, registry in COMPONENTS.items():
         known = tuple(thing for value in registry for thing in registry[value].facts["same_as"])
         if not _is(traced, node, known + _FURTHER.get(kind, ())):
@@ -130,7 +135,8 @@ def _window(node: fx.Node, module: nn.Module | None) -> Window:
         bound = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
         given = {name: bound[name] for name in names if bound.get(name) is not None}
     given.setdefault("stride", given["kernel_size"])
-    return Window(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    window: dict[str, Any] = {name: tuple(size) if isinstance(size, list) else size for name, size in given.items()}
+    return Window(**window)
 
 
 def _pools_whole_map(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...], channel_dim: int) -> bool:

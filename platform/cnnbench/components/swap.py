@@ -18,7 +18,7 @@ _WHY_NONE = {
     "activation": "it has no activation that a trace sees",
     "window_pooling": "it has no max or average pooling window",
     "global_pooling": "it has no pooling of whole maps, or they are 1×1 before it at this image size",
-    "normalization": "it has neither a normalisation of maps nor a convolution to put one behind",
+    "normalization": "it normalises no maps (but perhaps something else), or has no convolution to put a norm behind",
     "dropout": "it has neither a dropout nor a last layer to put one before",
 }
 
@@ -96,35 +96,37 @@ def _set(traced: fx.GraphModule, kind: str, value: Value, sites: tuple[Site, ...
     """Puts ``value`` at all sites of one kind; returns the report and, unless all were reached, what is wrong."""
     if not sites:
         return KindReport(value, 0, 0, (), "unreached"), f"reaches no site: {_WHY_NONE[kind]}; leave {kind} out for it"
-    reached, refusals = [], []
+    reached: dict[str, Site] = {}
+    refusals = []
     for site in sites:
         try:
-            _set_one(traced, site, value)
-            reached.append(site)
+            reached[_set_one(traced, site, value)] = site
         except Unsuitable as error:
             refusals.append(f"at {site.name}: {error}")
-    kept = all(site.value == value for site in reached)
-    how = "unreached" if not reached else "kept" if kept else "inserted" if reached[0].insert else "replaced"
-    report = KindReport(value, len(reached), len(sites), tuple(site.name for site in reached), how)
+    kept = all(site.value == value for site in reached.values())
+    how = "unreached" if not reached else "kept" if kept else "inserted" if sites[0].insert else "replaced"
+    report = KindReport(value, len(reached), len(sites), tuple(reached), how)
     return report, f"reaches {len(reached)} of {len(sites)} sites; {refusals[0]}" if refusals else ""
 
 
-def _set_one(traced: fx.GraphModule, site: Site, value: Value) -> None:
+def _set_one(traced: fx.GraphModule, site: Site, value: Value) -> str:
+    """Puts ``value`` at one site; returns the name it has there."""
     if site.value == value:
-        _own_copy(traced, site)
-    elif isinstance(value, str):
-        module = COMPONENTS[site.kind][value].thing(site.place)
-        _fit(traced, module)
-        if site.insert:
-            _insert_norm(traced, site, module)
-        else:
-            _replace(traced, site, module)
-    elif site.insert:
-        _insert_dropout(traced, site, value)
-    else:
-        module = copy.deepcopy(_module(traced, site.node))
-        module.p = float(value)  # type: ignore[assignment]
-        put(traced, site.node, module, _name(traced, site))
+        return _own_copy(traced, site)
+    if site.insert:
+        return _insert(traced, site, value)
+    if isinstance(value, str):
+        return _replace(traced, site, _new(traced, site, value))
+    module = copy.deepcopy(_module(traced, site.node))
+    setattr(module, "p", float(value))  # noqa: B010 (nn.Module declares its attributes to be tensors)
+    return str(put(traced, site.node, module, _name(traced, site)).target)
+
+
+def _new(traced: fx.GraphModule, site: Site, value: str) -> nn.Module:
+    """A new component for ``site``, on the device of the network's parameters."""
+    module = COMPONENTS[site.kind][value].thing(site.place)
+    first = next(traced.parameters(), None)
+    return module if first is None else module.to(first.device)
 
 
 def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module:
@@ -146,31 +148,25 @@ def _name(traced: fx.GraphModule, site: Site) -> str:
     return free_name(traced, parent, last)
 
 
-def _fit(traced: fx.GraphModule, module: nn.Module) -> None:
-    """Moves a new module to where the network's parameters are."""
-    first = next(traced.parameters(), None)
-    if first is not None and first.device != torch.empty(0).device:
-        module.to(first.device)
+def _own_copy(traced: fx.GraphModule, site: Site) -> str:
+    """What stands there is what is wanted; but a module of several sites becomes one for each."""
+    if site.insert or site.node.op != "call_module" or not _is_shared(traced, site.node):
+        return site.name
+    return str(put(traced, site.node, copy.deepcopy(_module(traced, site.node)), _name(traced, site)).target)
 
 
-def _own_copy(traced: fx.GraphModule, site: Site) -> None:
-    """What stands there is what is wanted; but a learned module of several sites becomes one for each."""
-    if site.node.op == "call_module" and not site.insert and _is_shared(traced, site.node):
-        put(traced, site.node, copy.deepcopy(_module(traced, site.node)), _name(traced, site))
-
-
-def _replace(traced: fx.GraphModule, site: Site, module: nn.Module) -> None:
+def _replace(traced: fx.GraphModule, site: Site, module: nn.Module) -> str:
     if site.kind == "normalization":
-        old = _module(traced, site.node)
-        _hand_on_affine(old, module)
+        _hand_on_affine(_module(traced, site.node), module)
         if isinstance(module, nn.Identity):
             _give_bias(traced, site.node.all_input_nodes[0])
-    flat = len(site.node.meta["shape"]) == 2  # x.mean([2, 3]) drops the dimensions that a pooling module keeps
     node = put(traced, site.node, module, _name(traced, site))
-    if site.kind == "global_pooling" and flat:
+    if site.kind == "global_pooling" and len(node.meta["shape"]) == 2:
+        # x.mean([2, 3]) drops the dimensions that a pooling module keeps
         with traced.graph.inserting_after(node):
-            flattened = traced.graph.call_function(torch.flatten, (node, 1))
-        node.replace_all_uses_with(flattened, delete_user_cb=lambda user: user is not flattened)
+            flat = traced.graph.call_function(torch.flatten, (node, 1))
+        node.replace_all_uses_with(flat, delete_user_cb=lambda user: user is not flat)
+    return str(node.target)
 
 
 def _hand_on_affine(old: nn.Module, new: nn.Module) -> None:
@@ -192,21 +188,21 @@ def _give_bias(traced: fx.GraphModule, node: fx.Node) -> None:
         layer.register_parameter("bias", nn.Parameter(layer.weight.new_zeros(layer.out_channels)))
 
 
-def _insert_norm(traced: fx.GraphModule, site: Site, module: nn.Module) -> None:
-    _module(traced, site.node).register_parameter("bias", None)  # the norm's shift takes its place
+def _insert(traced: fx.GraphModule, site: Site, value: Value) -> str:
+    """Puts a norm behind the site's convolution, whose bias it makes needless, or a dropout before its layer."""
     parent, _, last = str(site.node.target).rpartition(".")
-    name = free_name(traced, parent, f"{last}_norm")
-    traced.add_submodule(name, module)
-    with traced.graph.inserting_after(site.node):
-        node = traced.graph.call_module(name, (site.node,))
-    site.node.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
-
-
-def _insert_dropout(traced: fx.GraphModule, site: Site, rate: float) -> None:
-    parent, _, last = str(site.node.target).rpartition(".")
+    if isinstance(value, str):
+        name = free_name(traced, parent, f"{last}_norm")
+        traced.add_submodule(name, _new(traced, site, value))
+        _module(traced, site.node).register_parameter("bias", None)
+        with traced.graph.inserting_after(site.node):
+            node = traced.graph.call_module(name, (site.node,))
+        site.node.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
+        return name
     name = free_name(traced, parent, f"{last}_dropout")
-    traced.add_submodule(name, nn.Dropout(rate))
+    traced.add_submodule(name, nn.Dropout(value))
     before = site.node.all_input_nodes[0]
     with traced.graph.inserting_before(site.node):
         node = traced.graph.call_module(name, (before,))
     site.node.replace_input_with(before, node)
+    return name

@@ -2,6 +2,7 @@
 value and the dimension of its channels noted at every node."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,28 +47,28 @@ def trace(network: nn.Module, image: tuple[int, int, int]) -> fx.GraphModule:
     is put in may return its input as it is. Raises ComponentError for a network that can't be traced, or that does
     something else in training than in evaluation, which a trace would freeze.
     """
-    copied = copy.deepcopy(network)
-    graph = _trace_in(copied.train(), network)
-    differing = _differing_calls(graph, _trace_in(copied.eval(), network), network)
+    copied = copy.deepcopy(network).train()
+    graph = _trace_as_it_is(copied)
+    mode_calls = _mode_calls(graph, _trace_as_it_is(copy.deepcopy(network).eval()), network)
     traced = fx.GraphModule(copied, graph, class_name=type(network).__name__)
-    for node in differing:
-        _dropout_as_module(traced, node)
+    for node in mode_calls:
+        _as_module(traced, node)
     _note_shapes(traced, image)
     _work_out_of_place(traced)
     return traced
 
 
-def _trace_in(network: nn.Module, named: nn.Module) -> fx.Graph:
+def _trace_as_it_is(network: nn.Module) -> fx.Graph:
     try:
         return _Tracer().trace(network)
     except Exception as error:  # fx lets through whatever the forward pass raises on a symbolic input
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        name = type(named).__name__
+        name = type(network).__name__
         raise ComponentError(f"{name} can't be traced by torch.fx, so takes no components: {reason}") from error
 
 
-def _differing_calls(training: fx.Graph, evaluation: fx.Graph, network: nn.Module) -> list[fx.Node]:
-    """The functional dropouts of the training graph that are off in the evaluation graph: all that may differ."""
+def _mode_calls(training: fx.Graph, evaluation: fx.Graph, network: nn.Module) -> list[fx.Node]:
+    """The calls of the training graph, as of F.dropout, that are told training=self.training: all that may differ."""
     pairs = list(zip(training.nodes, evaluation.nodes, strict=False))
     same = len(training.nodes) == len(evaluation.nodes) and all(_signature(a) == _signature(b) for a, b in pairs)
     if not same:
@@ -79,15 +80,36 @@ def _differing_calls(training: fx.Graph, evaluation: fx.Graph, network: nn.Modul
 
 
 def _signature(node: fx.Node) -> tuple[Any, ...]:
-    kwargs = dict(node.kwargs)
-    if node.target in dropout.FUNCTIONS:
-        kwargs.pop("training", None)
+    kwargs = {name: value for name, value in node.kwargs.items() if name != "training"}
     return node.op, node.target, str(node.args), str(kwargs)
 
 
-def _dropout_as_module(traced: fx.GraphModule, node: fx.Node) -> None:
-    module = dropout.FUNCTIONS[node.target](node.kwargs["p"])  # type: ignore[index,arg-type]
-    put(traced, node, module, free_name(traced, inside(node), "dropout"))
+class FollowsTraining(nn.Module):
+    """A function with a ``training`` argument, called with the module's own mode."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, training=self.training, **kwargs)
+
+
+def _as_module(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Puts a module in place of a call whose ``training`` the trace froze."""
+    function: Any = node.target
+    if function in dropout.FUNCTIONS:
+        module = dropout.FUNCTIONS[function](node.kwargs["p"])
+        put(traced, node, module, free_name(traced, inside(node), "dropout"))
+        return
+    name = free_name(traced, inside(node), function.__name__)
+    traced.add_submodule(name, FollowsTraining(function))
+    with traced.graph.inserting_after(node):
+        kwargs = {key: value for key, value in node.kwargs.items() if key != "training"}
+        new = traced.graph.call_module(name, node.args, kwargs)
+    new.meta = dict(node.meta)
+    node.replace_all_uses_with(new)
+    traced.graph.erase_node(node)
 
 
 class _ShapeNotes(fx.Interpreter):

@@ -1,0 +1,394 @@
+"""The swap: which sites it finds, what it puts there, and that it changes nothing else."""
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+
+from cnnbench.components import ComponentError, count_sites, swap
+from cnnbench.components.trace import trace
+
+IMAGE = (3, 8, 8)
+SMALL_STAGE = torchvision.models.convnext.CNBlockConfig(16, None, 2)
+
+
+class Shared(nn.Module):
+    """One ReLU module at two sites, as in torchvision's ResNet; the first overwrites the convolution's output."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, kernel_size=3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(4, 8, kernel_size=3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.gap = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.relu(self.norm1(self.conv1(x)))
+        x = self.pool(self.relu(self.conv2(x)))
+        return self.fc(torch.flatten(self.gap(x), 1))
+
+
+class Functional(nn.Module):
+    """All by calls: F.relu, torch.relu, x.relu(), F.max_pool2d, F.avg_pool2d, F.dropout, x.mean([2, 3])."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, kernel_size=3, padding=1)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv1(x), inplace=True), 2)
+        x = F.avg_pool2d(torch.relu(self.conv2(x)).relu(), kernel_size=2, stride=2)
+        return self.fc(F.dropout(x.mean([2, 3]), 0.5, self.training))
+
+
+class Gated(nn.Module):
+    """A squeeze-excite of one's own, and a hard sigmoid written out, before an activation that is one."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, kernel_size=1)
+        self.squeeze = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(4, 2, kernel_size=1),
+            nn.ReLU(),
+            nn.Conv2d(2, 4, kernel_size=1),
+            nn.Sigmoid(),
+        )
+        self.act = nn.ReLU()
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = x * self.squeeze(x)
+        x = x * F.relu6(x + 3) / 6
+        return self.fc(self.act(x).mean([2, 3]))
+
+
+def images(size: int = 8) -> torch.Tensor:
+    return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0)) * 3
+
+
+def modules_of(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
+def output(network: nn.Module, training: bool, size: int = 8) -> torch.Tensor:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return copy.deepcopy(network).train(training)(images(size))
+
+
+def test_swapping_nothing_returns_the_very_network():
+    network = Shared()
+    swapped, report = swap(network, {"activation": None}, IMAGE)
+    assert swapped is network
+    assert report.components == {}
+
+
+def test_one_shared_relu_becomes_a_prelu_of_the_right_width_at_each_site():
+    swapped, report = swap(Shared(), {"activation": "prelu"}, IMAGE)
+    slopes = modules_of(swapped, nn.PReLU)
+    assert [prelu.num_parameters for prelu in slopes] in ([4, 8], [8, 4])
+    assert report.components["activation"].sites == report.components["activation"].of == 2
+    assert sorted(report.components["activation"].names) == ["relu", "relu_1"]
+    assert not modules_of(swapped, nn.ReLU)
+
+
+def test_one_prelu_that_was_shared_becomes_one_for_each_site_when_prelu_is_asked_for():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.PReLU(4), nn.Conv2d(4, 4, 1))
+    network.append(network[1])
+    swapped, report = swap(network, {"activation": "prelu"}, IMAGE)
+    assert len(modules_of(swapped, nn.PReLU)) == 2
+    assert report.components["activation"].how == "kept"
+    assert torch.equal(output(swapped, True), output(network, True))
+
+
+def test_the_given_network_is_left_as_it_was():
+    network = Shared().train()
+    before = copy.deepcopy(network.state_dict())
+    swap(network, {"activation": "prelu", "normalization": "none", "dropout": 0.1}, IMAGE)
+    assert network.state_dict().keys() == before.keys()
+    assert network.relu.inplace and network.conv1.bias is None and network.training
+
+
+def test_calls_are_sites_as_modules_are():
+    assert count_sites(Functional(), IMAGE) == {
+        "activation": 3,
+        "window_pooling": 2,
+        "global_pooling": 1,
+        "normalization": 2,
+        "dropout": 1,
+    }
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("network", [Shared(), Functional(), Gated()])
+def test_putting_in_what_is_there_already_changes_no_output(network: nn.Module, training: bool):
+    swapped, report = swap(network, {"activation": "relu", "global_pooling": "average"}, IMAGE)
+    assert report.components["activation"].how == report.components["global_pooling"].how == "kept"
+    assert report.components["activation"].sites > 0
+    assert torch.equal(output(swapped, training), output(network, training))
+
+
+@pytest.mark.parametrize(("name", "activations"), [("googlenet", 57), ("densenet121", 121), ("mobilenet_v3_small", 24)])
+def test_torchvision_networks_of_calls_and_gates_are_seen_whole(name: str, activations: int):
+    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    network = torchvision.models.get_model(name, weights=None, num_classes=5, **options)
+    swapped, report = swap(network, {"activation": "mish"}, (3, 64, 64))
+    assert report.components["activation"].sites == report.components["activation"].of == activations
+    assert len(modules_of(swapped, nn.Mish)) == activations
+    assert not torch.equal(output(swapped, True, 64), output(network, True, 64))
+    as_it_is = trace(network, (3, 64, 64))
+    assert torch.equal(output(as_it_is, True, 64), output(network, True, 64))
+    assert torch.equal(output(as_it_is, False, 64), output(network, False, 64))
+
+
+def test_googlenet_with_its_auxiliary_heads_is_refused_since_a_trace_would_freeze_them():
+    network = torchvision.models.googlenet(weights=None, num_classes=5, aux_logits=True, init_weights=False)
+    with pytest.raises(ComponentError, match="GoogLeNet computes something else in training"):
+        swap(network, {"activation": "mish"}, (3, 64, 64))
+
+
+def test_a_network_that_branches_on_its_numbers_is_refused_in_one_line():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ComponentError, match=r"^Branching can't be traced by torch.fx.*TraceError") as caught:
+        swap(Branching(), {"activation": "mish"}, IMAGE)
+    assert "\n" not in str(caught.value)
+
+
+def test_gates_are_no_sites():
+    assert count_sites(Gated(), IMAGE)["activation"] == 1
+    assert count_sites(Gated(), IMAGE)["global_pooling"] == 1
+    swapped, _ = swap(Gated(), {"activation": "mish"}, IMAGE)
+    assert len(modules_of(swapped, nn.ReLU)) == 1
+
+
+def test_torchvisions_squeeze_excitation_stays_whole():
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), torchvision.ops.SqueezeExcitation(8, 2), nn.Conv2d(8, 5, 1))
+    swapped, report = swap(network, {"activation": "mish"}, IMAGE)
+    assert report.components["activation"].names == ("1",)
+    assert isinstance(swapped.get_submodule("2.activation"), nn.ReLU)
+
+
+def test_functional_dropout_is_active_in_training_alone_after_tracing():
+    swapped, report = swap(Functional(), {"activation": "mish"}, IMAGE)
+    assert "dropout" not in report.components
+    swapped.train()
+    assert not torch.equal(swapped(images()), swapped(images()))
+    swapped.eval()
+    assert torch.equal(swapped(images()), swapped(images()))
+
+
+def test_stochastic_depth_is_active_in_training_alone_after_tracing():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), torchvision.ops.StochasticDepth(0.5, "row"))
+    swapped, _ = swap(network, {"activation": "mish"}, IMAGE)
+    outputs = torch.stack([swapped.train()(images()) for _ in range(8)])
+    assert not torch.equal(outputs[0], outputs.mean(0))
+    assert torch.equal(swapped.eval()(images()), swapped.eval()(images()))
+
+
+def test_the_dropout_rate_is_set_where_there_is_dropout():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout2d(0.1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 5))
+    swapped, report = swap(network, {"dropout": 0.3}, IMAGE)
+    assert [type(module) for module in modules_of(swapped, nn.modules.dropout._DropoutNd)] == [nn.Dropout2d, nn.Dropout]
+    assert {module.p for module in modules_of(swapped, nn.modules.dropout._DropoutNd)} == {0.3}
+    assert (report.components["dropout"].how, report.components["dropout"].sites) == ("replaced", 2)
+
+
+def test_without_dropout_one_is_inserted_before_the_last_layer():
+    swapped, report = swap(Shared(), {"dropout": 1.0}, IMAGE)
+    assert report.components["dropout"].how == "inserted"
+    # everything is dropped before the classifier, so that its bias is all that is left
+    assert torch.equal(swapped.train()(images()), swapped.fc.bias.expand(4, 5))
+    assert not torch.equal(swapped.eval()(images()), swapped.fc.bias.expand(4, 5))
+
+
+def test_a_norm_is_inserted_behind_each_convolution_but_not_behind_the_one_that_makes_the_logits():
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 1), nn.ReLU(), nn.Conv2d(16, 32, 1), nn.ReLU(), nn.Conv2d(32, 5, 1), nn.AdaptiveAvgPool2d(1)
+    )
+    swapped, report = swap(network, {"normalization": "batch"}, IMAGE)
+    assert report.components["normalization"].names == ("0_norm", "2_norm")
+    assert [norm.num_features for norm in modules_of(swapped, nn.BatchNorm2d)] == [16, 32]
+    assert [conv.bias is None for conv in modules_of(swapped, nn.Conv2d)] == [True, True, False]
+
+
+def test_without_a_norm_normalization_none_is_kept_and_changes_nothing():
+    network = Functional()
+    swapped, report = swap(network, {"normalization": "none"}, IMAGE)
+    assert (report.components["normalization"].how, report.components["normalization"].sites) == ("kept", 2)
+    assert torch.equal(output(swapped, False), output(network, False))
+
+
+def test_where_a_norm_is_taken_away_its_convolution_gets_a_bias():
+    swapped, _ = swap(Shared(), {"normalization": "none"}, IMAGE)
+    assert swapped.conv1.bias.tolist() == [0.0] * 4
+    assert not modules_of(swapped, nn.BatchNorm2d)
+    swapped(images()).sum().backward()
+    assert swapped.conv1.bias.grad is not None
+
+
+def test_a_new_norm_takes_over_scale_and_shift():
+    network = Shared()
+    nn.init.zeros_(network.norm1.weight)  # as a residual branch that starts at zero has it
+    nn.init.constant_(network.norm1.bias, 2.0)
+    swapped, _ = swap(network, {"normalization": "group"}, IMAGE)
+    assert swapped.norm1.weight.tolist() == [0.0] * 4
+    assert swapped.norm1.bias.tolist() == [2.0] * 4
+
+
+def test_convnexts_norms_are_reached_in_both_layouts():
+    network = torchvision.models.convnext.ConvNeXt(
+        [torchvision.models.convnext.CNBlockConfig(16, 32, 1), torchvision.models.convnext.CNBlockConfig(32, None, 1)],
+        num_classes=5,
+    )
+    swapped, report = swap(network, {"normalization": "batch", "activation": "prelu"}, (3, 32, 32))
+    norms = modules_of(swapped, nn.BatchNorm2d)
+    # the stem, a block of each stage, the downsampling, the classifier
+    assert sorted(norm.num_features for norm in norms) == [16, 16, 16, 32, 32]
+    assert not modules_of(swapped, nn.LayerNorm)
+    assert [prelu.num_parameters for prelu in modules_of(swapped, nn.PReLU)] == [64, 128]
+    assert report.components["normalization"].of == 5
+    swapped.train()(images(32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in swapped.parameters())
+
+
+def test_a_stem_pooling_keeps_its_window():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(3, stride=2, padding=1), nn.Flatten(), nn.Linear(64, 5))
+    swapped, _ = swap(network, {"window_pooling": "average"}, IMAGE)
+    (pool,) = modules_of(swapped, nn.AvgPool2d)
+    assert (pool.kernel_size, pool.stride, pool.padding) == (3, 2, 1)
+
+
+def test_adaptive_pooling_to_a_grid_is_no_global_pooling():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5))
+    assert count_sites(network, IMAGE)["global_pooling"] == 0
+    assert count_sites(network, IMAGE)["window_pooling"] == 0
+
+
+def test_a_map_of_one_pixel_is_no_site_of_global_pooling():
+    network = nn.Sequential(nn.Conv2d(3, 4, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    assert count_sites(network, IMAGE)["global_pooling"] == 0
+    assert count_sites(network, (3, 16, 16))["global_pooling"] == 1
+
+
+def test_a_mean_over_the_map_becomes_a_pooling_and_a_flattening():
+    swapped, report = swap(Functional(), {"global_pooling": "max"}, IMAGE)
+    assert swapped(images()).shape == (4, 5)
+    assert (report.components["global_pooling"].how, report.components["global_pooling"].sites) == ("replaced", 1)
+
+
+def test_a_component_that_reaches_no_site_is_refused_and_says_why():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
+    with pytest.raises(ComponentError, match="tiny: window_pooling=average reaches no site: it has no max or average"):
+        swap(network, {"window_pooling": "average"}, IMAGE, name="tiny")
+    swapped, report = swap(network, {"window_pooling": "average"}, IMAGE, allow_unreached=True)
+    assert swapped is network
+    assert (report.components["window_pooling"].sites, report.components["window_pooling"].how) == (0, "unreached")
+
+
+def test_a_component_that_reaches_some_sites_is_refused_and_says_which_it_misses():
+    network = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 5))
+    network.insert(0, nn.BatchNorm2d(3))
+    with pytest.raises(ComponentError, match="reaches 1 of 2 sites; at 2: instance normalisation of a 1×1 map"):
+        swap(network, {"normalization": "instance"}, IMAGE)
+    swapped, report = swap(network, {"normalization": "instance"}, IMAGE, allow_unreached=True)
+    assert (report.components["normalization"].sites, report.components["normalization"].of) == (1, 2)
+    assert [type(swapped.get_submodule(name)) for name in ("0", "2")] == [nn.InstanceNorm2d, nn.BatchNorm2d]
+
+
+def test_what_read_an_overwritten_value_reads_the_new_one():
+    class Overwriting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, kernel_size=1)
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            x = self.conv(x)
+            self.relu(x)  # its result is dropped: the next line reads x as it was overwritten
+            return x.mean([2, 3])
+
+    network = Overwriting()
+    traced = trace(network, IMAGE)
+    assert torch.equal(output(traced, True), output(network, True))
+    swapped, _ = swap(network, {"activation": "tanh"}, IMAGE)
+    assert torch.allclose(output(swapped, True), torch.tanh(network.conv(images())).mean([2, 3]))
+
+
+def test_taking_a_norm_away_before_an_overwriting_activation_keeps_the_shortcut():
+    class PreActivation(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return x + self.relu(self.norm(x))
+
+    swapped, _ = swap(PreActivation(), {"normalization": "none"}, IMAGE)
+    assert torch.equal(swapped(images()), images() + images().relu())
+
+
+EVERYTHING = {
+    "activation": "prelu",
+    "window_pooling": "mixed",
+    "global_pooling": "average_max",
+    "normalization": "layer",
+    "dropout": 0.2,
+}
+
+
+def test_all_components_at_once_survive_copying_saving_layouts_and_mixed_precision():
+    swapped, report = swap(Shared(), EVERYTHING, IMAGE)
+    assert {kind: report.components[kind].value for kind in EVERYTHING} == EVERYTHING
+    twin, _ = swap(Shared(), EVERYTHING, IMAGE)
+    twin.load_state_dict(swapped.state_dict())
+    expected = output(swapped, False)
+    assert torch.equal(output(twin, False), expected)
+    assert torch.equal(output(copy.deepcopy(swapped), False), expected)
+    last = copy.deepcopy(swapped).to(memory_format=torch.channels_last)
+    assert torch.allclose(output(last, False), expected, atol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.allclose(output(swapped, False).float(), expected, atol=0.3)
+
+
+def test_parameters_that_no_component_touched_keep_their_names():
+    swapped, _ = swap(Shared(), {"activation": "mish", "window_pooling": "average", "dropout": 0.5}, IMAGE)
+    assert swapped.state_dict().keys() == Shared().state_dict().keys()
+
+
+def test_the_mode_of_the_network_is_kept():
+    assert swap(Shared().train(), {"activation": "mish"}, IMAGE)[0].training
+    assert not swap(Shared().eval(), {"activation": "mish"}, IMAGE)[0].training
+
+
+@pytest.mark.parametrize("network", [Shared(), torchvision.models.convnext.ConvNeXt([SMALL_STAGE], num_classes=5)])
+def test_a_swapped_network_can_be_swapped_again(network: nn.Module):
+    components = {"activation": "prelu", "global_pooling": "average_max", "normalization": "batch", "dropout": 0.2}
+    once, _ = swap(network, components, (3, 16, 16))
+    twice, report = swap(once, components, (3, 16, 16))
+    assert {kind.how for kind in report.components.values()} == {"kept"}
+    assert torch.equal(output(twice, False, 16), output(once, False, 16))
+
+
+def test_a_swapped_network_trains_under_distributed_data_parallel(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        swapped, _ = swap(Shared(), EVERYTHING, IMAGE)
+        wrapped = nn.parallel.DistributedDataParallel(swapped)
+        wrapped(images()).sum().backward()
+        assert all(parameter.grad is not None for parameter in wrapped.parameters())
+    finally:
+        torch.distributed.destroy_process_group()
