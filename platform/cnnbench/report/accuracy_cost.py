@@ -69,7 +69,7 @@ def accuracy_figure(chart: Sequence[Point], title: str, variant: str) -> Markup:
     places = [(x(point.cost), y(max(point.accuracy, floor))) for point in chart]
     intervals = [_interval(point, y, floor, top) for point in chart]
     placed = list(zip(chart, places, intervals, strict=True))
-    marks = [_mark(point, place, interval, point.accuracy < floor) for point, place, interval in placed]
+    marks = [_mark(point, place, interval, point.accuracy < floor) for point, place, interval in reversed(placed)]
     # Labels keep clear of all marks and intervals, and of the front's line where there is room.
     around = RADIUS + 1
     obstacles = [Box(px - around, py - around, px + around, py + around) for px, py in places]

@@ -10,7 +10,7 @@ from cnnbench.report.formats import visible
 
 CHARACTER = 6.6  # a character's width in px at the charts' 12 px: on the wide side, so that labels keep a distance
 LINE = 14.0
-NEAR = 12  # possible places that are tried for one that meets nothing avoided, before the nearest is taken
+NEAR = 16  # places, nearest first, among which one that meets nothing avoided is preferred
 
 
 def tag(name: str, *children: str | Markup, **attributes: object) -> Markup:
@@ -159,7 +159,8 @@ def place_labels(
         width = len(short) * CHARACTER + 4
         boxes = [Box(x + dx, y + dy, x + dx + width, y + dy + LINE) for dx, dy in _offsets(width)]
         possible = [box for box in boxes if inside.holds(box) and not any(box.meets(other) for other in taken)]
-        clear = [box for box in possible[:NEAR] if not any(box.meets(other) for other in avoided)]
+        near = [box for box in boxes[:NEAR] if box in possible]
+        clear = [box for box in near if not any(box.meets(other) for other in avoided)]
         free = next(iter(clear + possible), None)
         placed.append(Label(short, free, x, y) if free else None)
         if free:
