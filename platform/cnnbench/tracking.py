@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -36,6 +37,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # the UI's own background jobs, which nothing here uses
 }
 
 _PAUSE_S = 1.0  # between two rounds of shipping; what is spooled meanwhile goes in one request a trial
@@ -43,6 +45,11 @@ _LONGEST_PAUSE_S = 60.0  # while the store does not answer
 _METRICS_A_BATCH = 900  # MLflow takes 1000
 _TRIAL_TAG = "cnnbench.trial_id"
 _PARENT_ID = "study"
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # networks, not agents
+    "mlflow.note.content": 'Sort by `val_accuracy` to see all trials. Filter: `params.activation = "mish"`, '
+    '`tags.stage = "final"`.',
+}
 _RUN_STATUS = {"completed": "FINISHED", "pruned": "KILLED"}  # any other: FAILED
 # The store's answer to one request it will never take; any other error is the store's trouble, and passes.
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
@@ -110,6 +117,8 @@ class Tracker:
                 "epochs": [point.model_dump(exclude_none=True) for point in record.epochs],
                 "metrics": _final_metrics(record),
                 "status": _RUN_STATUS.get(record.status, "FAILED"),
+                "began_ms": _milliseconds(record.started_utc),
+                "ended_ms": _milliseconds(record.finished_utc),
             }
         )
 
@@ -197,7 +206,7 @@ class _Store:
         experiment = client.get_experiment_by_name(self._study)
         if experiment is None:
             place = _artifact_location(self._uri, self._study)
-            self._experiment = client.create_experiment(self._study, artifact_location=place)
+            self._experiment = client.create_experiment(self._study, artifact_location=place, tags=_EXPERIMENT_TAGS)
         else:
             self._experiment = experiment.experiment_id
             if experiment.lifecycle_stage == "deleted":
@@ -239,7 +248,7 @@ class _Store:
             tags |= event.get("tags", {})
         run = self._cursor.open.get(trial)
         if run is None:
-            found = self._find(trial) or self._create(trial, tags, events[0]["time_ms"])
+            found = self._find(trial) or self._create(trial, tags, events[0].get("began_ms") or events[0]["time_ms"])
             params = _missing(params, found)
             run = self._cursor.open[trial] = OpenRun(found.info.run_id)
         elif params:
@@ -247,8 +256,9 @@ class _Store:
         metrics, last = _metrics_of(events, run.epoch)
         self._log(run.run_id, metrics, params, tags)
         run.epoch = last
-        if status := events[-1].get("status"):
-            self._client.set_terminated(run.run_id, status=status, end_time=events[-1]["time_ms"])
+        end = events[-1]
+        if status := end.get("status"):
+            self._client.set_terminated(run.run_id, status=status, end_time=end["ended_ms"] or end["time_ms"])
             del self._cursor.open[trial]
         elif events[0]["event"] == "started":
             self._client.update_run(run.run_id, status="RUNNING")
@@ -296,8 +306,9 @@ def default_uri(storage: Path) -> str:
 
 
 def ui_command(uri: str | None, storage: Path, port: int = 5000) -> list[str]:
-    """The command that serves the MLflow UI of a database on this machine's loopback, to this machine's browser
-    alone. Run it with ENVIRONMENT. Raises ValueError if ``uri`` is a server, which has its own UI."""
+    """The command that serves the MLflow UI of a database, on this machine's loopback and to its own browser alone:
+    http://127.0.0.1:PORT/#/experiments, where "Model training" hides what is for agents. Run it with ENVIRONMENT.
+    Raises ValueError if ``uri`` is a server, which has its own UI."""
     uri = uri or default_uri(storage)
     if urlsplit(uri).scheme in {"http", "https"}:
         raise ValueError(f"tracking.uri: {_without_password(uri)} is an MLflow server: open it in a browser")
@@ -358,6 +369,13 @@ def _missing(params: Mapping[str, str], run: "Run") -> dict[str, str]:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _milliseconds(utc: str) -> int | None:
+    try:
+        return int(datetime.fromisoformat(utc).timestamp() * 1000)
+    except ValueError:
+        return None  # the time of the event has to do
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

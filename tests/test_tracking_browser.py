@@ -1,0 +1,150 @@
+"""What a user does in the MLflow UI, in a real browser: find a study, sort its trials, filter by a component."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from cnnbench.tracking import ENVIRONMENT, Shipped, ui_command
+from test_tracking import PATIENT_S, make, point, record
+
+pytestmark = pytest.mark.browser
+
+SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
+SERVER_START_S = 120.0
+ROWS = {"lenet5": 0.5, "resnet20": 0.7}  # the first trial's accuracy; each next one is 0.02 better
+
+
+def _fill(folder: Path) -> None:
+    """Ten trials of each of two architectures, every other one with Mish."""
+    tracker = make(folder)
+    for architecture, first in ROWS.items():
+        for index in range(10):
+            best = first + 0.02 * index
+            tracker.finished(
+                record(
+                    f"{architecture}-{index}",
+                    activation="mish" if index % 2 else "relu",
+                    architecture=architecture,
+                    row=architecture,
+                    index=index,
+                    score=best,
+                    epochs=3,
+                ).model_copy(update={"epochs": tuple(point(epoch, best * epoch / 3) for epoch in (1, 2, 3))})
+            )
+    assert tracker.close(PATIENT_S) == Shipped(synced=20, spooled=0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a UI server as `cnnbench ui` starts it, over a store with two architectures' trials."""
+    storage = tmp_path_factory.mktemp("results")
+    _fill(storage / "digits")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ui_command(None, storage, port)
+    with open(storage / "server.log", "wb") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **ENVIRONMENT}, cwd=storage, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_for(address, process, storage / "server.log")
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # its own group: it and the workers it started
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + SERVER_START_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=5):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.5)
+
+
+def _open_study(page: Page, server: str) -> None:
+    page.set_viewport_size({"width": 1600, "height": 1000})
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    page.goto(f"{server}/#/experiments")
+    page.get_by_text("Model training").click()
+    page.get_by_role("link", name="digits", exact=True).click()
+    expect(page.get_by_text("21 matching runs")).to_be_visible()
+
+
+def _sort_by_accuracy(page: Page) -> None:
+    """Sorted by a metric, the trials stand in the table without their parent above them."""
+    page.get_by_role("button", name="Sort: Created").click()
+    page.get_by_text("val_accuracy", exact=True).last.click()
+    expect(page.get_by_role("button", name="Sort: val_accuracy")).to_be_visible()
+
+
+def _search(page: Page, query: str, matching: int) -> None:
+    box = page.get_by_placeholder("metrics.rmse < 1")
+    box.fill(query)
+    box.press("Enter")
+    expect(page.get_by_text(f"{matching} matching runs")).to_be_visible()
+
+
+def _shoot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"mlflow-{name}.png")
+
+
+def _run_names(page: Page) -> list[str]:
+    """The names in the table of runs, from top to bottom."""
+    links = page.locator(".ag-row a[href*='/runs/']").all()
+    by_height = sorted((box["y"], link.inner_text()) for link in links if (box := link.bounding_box()))
+    return [name.strip() for _, name in by_height if name.strip()]
+
+
+def test_the_trials_of_a_study_sort_by_accuracy_and_filter_by_component(page: Page, server: str) -> None:
+    _open_study(page, server)
+    assert _run_names(page) == ["study"]  # the trials are below it
+    _shoot(page, "study")
+
+    _sort_by_accuracy(page)
+    expect(page.locator(".ag-row a", has_text="resnet20-9")).to_be_visible()
+    assert _run_names(page)[:6] == [f"resnet20-{index}" for index in (9, 8, 7, 6, 5, 4)]
+    _shoot(page, "sorted")
+
+    _search(page, 'params.activation = "mish" and tags.architecture = "lenet5"', matching=5)
+    expect(page.locator(".ag-row a", has_text="resnet20")).to_have_count(0)
+    assert _run_names(page) == [f"lenet5-{index}" for index in (9, 7, 5, 3, 1)]
+    _shoot(page, "filtered")
+
+
+def test_the_learning_curves_of_the_trials_are_drawn(page: Page, server: str) -> None:
+    _open_study(page, server)
+    _sort_by_accuracy(page)
+    _search(page, 'tags.architecture = "resnet20" and metrics.val_accuracy > 0.8', matching=4)
+    page.locator("label", has=page.locator("input[value='CHART']")).click()
+    page.get_by_placeholder("Search metric charts").fill("val_accuracy")
+    expect(page.locator(".js-plotly-plot .trace path.js-line").first).to_be_visible()
+    expect(page.get_by_text("resnet20-9 (val_accuracy)")).to_be_visible()  # the legend
+    _shoot(page, "curves")
+
+
+def test_a_page_of_elsewhere_can_not_reach_the_server(server: str) -> None:
+    request = urllib.request.Request(server, headers={"Host": "evil.test"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=30)
