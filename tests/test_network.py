@@ -14,12 +14,14 @@ from cnnbench.network import BuildError, build, sites
 
 VALUES = [(kind, value) for kind in COMPONENTS for value in COMPONENTS[kind]] + [("dropout", 0.3)]
 
+LARGER_SISTERS = ("vgg16", "vgg16_bn", "shufflenet_v2_x1_0", "convnext_tiny")  # of the same blocks as a smaller one
+
 
 def narrow(name: str) -> float:
     return 0.25 if "width" in inspect.signature(ARCHITECTURES[name].thing).parameters else 1.0
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in LARGER_SISTERS])
 def test_every_component_is_put_in_trains_and_changes_the_output_or_is_refused(name: str):
     torch.manual_seed(0)
     plain, _ = build(name, classes=5, channels=1, image_size=16, width=narrow(name))
@@ -44,6 +46,23 @@ def test_every_component_is_put_in_trains_and_changes_the_output_or_is_refused(n
         assert torch.equal(after, before) == (done.how == "kept"), f"{kind}={value}"
         F.cross_entropy(after, torch.tensor([0, 1, 2, 3])).backward()
         assert all(parameter.grad is not None for parameter in network.parameters()), f"{kind}={value}"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_all_kinds_of_component_at_once_reach_all_sites_that_there_are_and_train(name: str):
+    options = {"classes": 5, "channels": 3, "image_size": 32, "width": narrow(name)}
+    found = sites(name, **options)
+    wanted = {
+        "activation": "prelu",
+        "window_pooling": "mixed",
+        "global_pooling": "average_max",
+        "normalization": "layer",
+        "dropout": 0.3,
+    }
+    network, report = build(name, **options, components={kind: wanted[kind] for kind in found if found[kind]})
+    assert {kind: done.sites for kind, done in report.components.items()} == {k: n for k, n in found.items() if n}
+    F.cross_entropy(network.train()(torch.randn(4, 3, 32, 32)), torch.tensor([0, 1, 2, 3])).backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
