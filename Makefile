@@ -17,6 +17,7 @@ help:
 	@echo "make clean       removes what builds and tools left, but no results and not $(VENV)"
 
 setup: $(SET_UP)
+	@:
 
 # The recipe looks for a Python itself unless it is given one: make setup PYTHON=/path/to/python3.11
 $(SET_UP): pyproject.toml constraints.txt

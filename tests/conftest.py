@@ -6,6 +6,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def _holders(folder: Path) -> dict[int, str]:
     return found
 
 
+def pytest_unconfigure() -> None:
+    shutil.rmtree(RAY_FOLDER, ignore_errors=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_ray_process_survives() -> Iterator[None]:
     """Fails the session (as an error of its last test) if Ray processes outlive the tests, and ends those."""
@@ -45,8 +50,8 @@ def no_ray_process_survives() -> Iterator[None]:
     while (left := _holders(RAY_FOLDER)) and time.monotonic() < deadline:
         time.sleep(0.5)
     for process in left:
-        os.kill(process, signal.SIGKILL)
-    shutil.rmtree(RAY_FOLDER, ignore_errors=True)
+        with suppress(ProcessLookupError):  # it ends with its parent
+            os.kill(process, signal.SIGKILL)
     assert not left, f"the tests left Ray processes running, {_GRACE_S:.0f} s after their end: {left}"
 
 
