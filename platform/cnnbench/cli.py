@@ -166,7 +166,7 @@ def _run(study: "Study", again: str) -> None:
         raise
     shipped = tracking.close()
     if shipped.spooled:
-        console.print(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run", markup=False)
+        typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
     described = {**resolved(study), "rows": rows}
     _write_report(console, described, conducted.records, Path(study.reports).expanduser() / study.study)
     storage = shlex.quote(study.storage)

@@ -95,7 +95,12 @@ def _search(
 
 
 def _finals(
-    study: Study, rows: Mapping[str, Row], recorder: Recorder, sources: Sources, view: View, interrupted: threading.Event
+    study: Study,
+    rows: Mapping[str, Row],
+    recorder: Recorder,
+    sources: Sources,
+    view: View,
+    interrupted: threading.Event,
 ) -> None:
     winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
     share = cluster.share(study.resources, study.finals.workers)
@@ -108,7 +113,12 @@ def _finals(
 
 
 def _run(
-    stage: Stage, material: Material, share: cluster.Share, study: Study, interrupted: threading.Event, limit_s: float | None
+    stage: Stage,
+    material: Material,
+    share: cluster.Share,
+    study: Study,
+    interrupted: threading.Event,
+    limit_s: float | None,
 ) -> None:
     ref = MaterialRef(ray.put(material))
     if share.workers > 1:

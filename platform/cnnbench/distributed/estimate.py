@@ -1,7 +1,6 @@
 """The plan of a study in words: trials, epochs, images, costs, and how long it should take."""
 
-import math
-
+from cnnbench.distributed import machine
 from cnnbench.distributed.material import open_sources
 from cnnbench.distributed.plan import plan_rows, searched_names
 from cnnbench.distributed.probe import probe_row
@@ -53,10 +52,10 @@ def estimate(study: Study) -> str:
             f"{images / rate / 3600:>14.3f}{out}"
         )
     at_once = study.resources.concurrent_trials
-    many = at_once if isinstance(at_once, int) else max(1, math.floor(torch.get_num_threads() / study.resources.cpus))
+    many = at_once if isinstance(at_once, int) else max(1, int(machine.host_cpus() / study.resources.cpus))
     lines += [
         "",
-        f"at most {total:.2f} worker-hours; with {many} trials at once about {_time(total / many)}, less what is pruned",
+        f"at most {total:.2f} worker-hours; with {many} at once about {_time(total / many)}, less what is pruned",
     ]
     return "\n".join(lines)
 

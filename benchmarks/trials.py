@@ -1,0 +1,212 @@
+"""What a trial costs beyond its compute: cnnbench, a plain Tune function, and a TorchTrainer nested in a Tune function.
+
+    make bench-trials           (about 12 minutes on two cores, most of it the nested trainer's)
+
+The same 16 trials of about 1.5 s of compute in each: a small network on scikit-learn's digits, one trial at a time, on
+one local Ray, in one run. Overhead of a trial: the time from the end of the one before to its own end, less the seconds
+that its epochs took. The first trial of each way is its warm-up.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import train as ray_train
+from ray import tune
+
+from cnnbench.catalogue import vocabulary
+from cnnbench.distributed import cluster, machine
+from cnnbench.distributed.material import Material, open_sources
+from cnnbench.distributed.observe import Tracking
+from cnnbench.distributed.plan import plan_rows
+from cnnbench.distributed.search import Search
+from cnnbench.distributed.spec import TrialSpec, content
+from cnnbench.distributed.stages import Recorder, SearchStage
+from cnnbench.distributed.trial import MaterialRef, run_trial, tune_trial
+from cnnbench.distributed.tune import run_stage
+from cnnbench.ledger import Ledger
+from cnnbench.study import Study, parse
+
+COMPUTE_S = 1.5
+OUT = Path("build/bench/trials.json")
+
+
+def study(folder: str, trials: int, epochs: int) -> Study:
+    text = f"""
+study: bench
+data: {{dataset: digits, image_size: 16}}
+architectures: [{{name: simple_cnn, width: 0.5}}]
+space: {{lr: {{float: [0.01, 0.1], log: true}}}}
+budget: {{trials: {trials}, epochs: {epochs}}}
+search: {{sampler: tpe, pruner: none}}
+resources: {{concurrent_trials: 1, cluster: local}}
+precision: fp32
+storage: {folder}
+"""
+    return parse(text, vocabulary())
+
+
+class Clock:
+    """Ends of trials and their seconds of compute, as a stage's observer and as a Tune callback."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.compute: list[float] = []
+
+    def add(self, compute: float) -> None:
+        self.ends.append(time.monotonic())
+        self.compute.append(compute)
+
+    def started(self, progress: Any) -> None: ...
+    def epoch(self, progress: Any, point: Any) -> None: ...
+    def retried(self, progress: Any, reason: str) -> None: ...
+    def finished(self, record: Any) -> None:
+        assert record.status == "completed", record.reason
+        self.add(record.budget.device_seconds)
+
+    def overheads(self) -> list[float]:
+        """Of every trial but the first, seconds."""
+        gaps = [after - before for before, after in zip(self.ends, self.ends[1:], strict=False)]
+        return [gap - compute for gap, compute in zip(gaps, self.compute[1:], strict=True)]
+
+
+class Ends(tune.Callback):
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.compute: dict[str, float] = {}
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        said = content(result) or {}
+        seconds = said.get("point", {}).get("seconds", 0.0)
+        self.compute[trial.trial_id] = self.compute.get(trial.trial_id, 0.0) + seconds
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.clock.add(self.compute[trial.trial_id])
+
+
+def plain(config: dict[str, Any], material: MaterialRef) -> None:
+    """The same training in a Tune function as the documentation has it: a new process each trial."""
+    run_trial(TrialSpec.from_config(config), ray.get(material.ref), torch.device("cpu"), tune.report)
+
+
+def nested(config: dict[str, Any], material: MaterialRef, storage: str) -> None:
+    """The same training in a TorchTrainer nested in a Tune function, as the documentation has it."""
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    TorchTrainer(
+        nested_worker, train_loop_config={**config, "material": material}, scaling_config=ScalingConfig(num_workers=1),
+        run_config=RunConfig(storage_path=storage, callbacks=[TuneReportCallback()]),
+    ).fit()  # fmt: skip
+
+
+def nested_worker(config: dict[str, Any]) -> None:
+    spec = TrialSpec.from_config(config)
+    run_trial(spec, ray.get(config["material"].ref), torch.device("cpu"), ray_train.report)
+
+
+class Table:
+    """A search stage and its observers for ``trials`` trials, as ``cnnbench run`` has them."""
+
+    def __init__(self, folder: str, trials: int, epochs: int, material: Material) -> None:
+        self.study = study(folder, trials, epochs)
+        rows = plan_rows(self.study, channels=material.channels, classes=len(material.classes))
+        spaces = {label: row.space for label, row in rows.items()}
+        search = Search(self.study.search, trials, spaces, self.study.folder / "optuna.journal")
+        self.tracking, self.clock = Tracking(self.study), Clock()
+        ledger = Ledger(self.study.folder / "ledger.jsonl")
+        recorder = Recorder(self.study, material.split, ledger, [self.tracking, self.clock])
+        self.stage = SearchStage(self.study, rows, recorder, 0.0, search)
+
+    def specs(self) -> list[TrialSpec]:
+        found = []
+        while (spec := self.stage.ask()) is not None:
+            found.append(spec)
+        return found
+
+
+def calibrate(folder: str, material: Material) -> int:
+    """Epochs that take about COMPUTE_S seconds."""
+    (spec,) = Table(f"{folder}/calibration", 1, 3, material).specs()
+    seconds: list[float] = []
+    run_trial(spec, material, torch.device("cpu"), lambda said: seconds.append(_seconds(said)))
+    return max(1, round(COMPUTE_S / statistics.median(seconds[:-1])))
+
+
+def _seconds(said: dict[str, str]) -> float:
+    point = (content(said) or {}).get("point", {})
+    return float(point.get("seconds", 0.0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=16)
+    trials = parser.parse_args().trials
+    clocks = {}
+    with tempfile.TemporaryDirectory() as folder:
+        base = study(folder, trials, 1)
+        material = open_sources(base.data).for_search()
+        epochs = calibrate(folder, material)
+        with cluster.connected(base.resources, Path(folder) / "ray.log"):
+            ref = MaterialRef(ray.put(material))
+            mine = Table(f"{folder}/cnnbench", trials, epochs, material)
+            run_stage(
+                mine.stage, tune.with_parameters(tune_trial, material=ref), resources={"cpu": 1}, concurrent=1,
+                reuse=True, folder=Path(folder) / "tune-a", interrupted=threading.Event(),
+            )  # fmt: skip
+            mine.tracking.close()
+            clocks["cnnbench"] = mine.clock
+            configs = [spec.as_config() for spec in Table(f"{folder}/specs", trials, epochs, material).specs()]
+            ways = {
+                "plain Tune function": (tune.with_parameters(plain, material=ref), {"cpu": 1}),
+                "TorchTrainer nested in Tune": (
+                    tune.with_parameters(nested, material=ref, storage=f"{folder}/train"),
+                    tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}]),
+                ),
+            }
+            for name, (trainable, resources) in ways.items():
+                clocks[name] = Clock()
+                tune.run(
+                    trainable, config={"spec": tune.grid_search([config["spec"] for config in configs])},
+                    resources_per_trial=resources, max_concurrent_trials=1, verbose=0, reuse_actors=False,
+                    callbacks=[Ends(clocks[name])], storage_path=f"{folder}/{len(clocks)}",
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                )  # fmt: skip
+    figures = {
+        name: {
+            "compute_s_median": round(statistics.median(clock.compute), 3),
+            "overhead_s_median": round(statistics.median(clock.overheads()), 3),
+            "overhead_s_min": round(min(clock.overheads()), 3),
+            "overhead_s_max": round(max(clock.overheads()), 3),
+            "runs": len(clock.overheads()),
+        }
+        for name, clock in clocks.items()
+    }
+    ours = figures["cnnbench"]["overhead_s_median"]
+    ratios = {name: round(figure["overhead_s_median"] / ours, 1) for name, figure in figures.items()}
+    print(f"{'':30}{'compute, s':>12}{'overhead, s':>13}{'min':>8}{'max':>8}{'runs':>6}{'ratio':>8}")
+    for name, figure in figures.items():
+        cells = [f"{figure['compute_s_median']:12.2f}", f"{figure['overhead_s_median']:13.3f}"]
+        cells += [f"{figure['overhead_s_min']:8.3f}", f"{figure['overhead_s_max']:8.3f}", f"{figure['runs']:6}"]
+        print(f"{name:30}" + "".join(cells) + f"{ratios[name]:8}")
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    result = {
+        "benchmark": "trials", "unit": "wall seconds of a trial beyond its compute, medians; runs after one warm-up",
+        "trials": trials, "epochs": epochs, "figures": figures, "ratios_to_cnnbench": ratios,
+        "machine": {"device": machine.device_name("cpu"), "cpus": os.cpu_count(), "versions": machine.versions()},
+    }  # fmt: skip
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written to {OUT}")
+
+
+if __name__ == "__main__":
+    main()
