@@ -4,10 +4,10 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from trials import record
 
 from cnnbench.distributed.search import Proposal
 from cnnbench.ledger import Ledger, LedgerError, TrialRecord
+from trials import record
 
 
 @pytest.fixture

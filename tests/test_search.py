@@ -11,11 +11,11 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from trials import EPOCHS, SPACE, accuracy, record, run_all, run_trial
 
 from cnnbench.distributed.search import Search
 from cnnbench.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.study import Search as Settings
+from trials import EPOCHS, SPACE, accuracy, record, run_all, run_trial
 
 ROWS = {"a": SPACE, "b": SPACE, "c": SPACE}
 
@@ -98,8 +98,11 @@ def test_early_stopping_compares_a_row_with_itself_only(tmp_path):
 
 
 def test_parameters_under_a_choice_are_drawn_only_with_it(tmp_path):
-    space = {"optimizer": Choice({"sgd": {"lr": FloatRange(0.1, 1.0)}, "adamw": {"lr": FloatRange(1e-4, 1e-3)}}),
-             "schedule": Choice({"cosine": {}, "step": {"gamma": FloatRange(0.1, 0.5)}}), "batch_size": Fixed(64)}  # fmt: skip
+    space = {
+        "optimizer": Choice({"sgd": {"lr": FloatRange(0.1, 1.0)}, "adamw": {"lr": FloatRange(1e-4, 1e-3)}}),
+        "schedule": Choice({"cosine": {}, "step": {"gamma": FloatRange(0.1, 0.5)}}),
+        "batch_size": Fixed(64),
+    }
     searching = search(tmp_path, trials=20, rows={"a": space})
     seen = Counter()
     while (proposal := searching.ask()) is not None:
@@ -112,7 +115,7 @@ def test_parameters_under_a_choice_are_drawn_only_with_it(tmp_path):
 
 
 def test_a_grid_is_searched_point_by_point_and_only_once(tmp_path):
-    space = {"optimizer": Choice(dict.fromkeys(("sgd", "adam", "adamw"), {})), "batch_size": Choice({32: {}, 64: {}})}
+    space = {"optimizer": Choice({"sgd": {}, "adam": {}, "adamw": {}}), "batch_size": Choice({32: {}, 64: {}})}
     searching = search(tmp_path, trials=50, rows={"a": space}, sampler="grid", pruner="none")
     first = []
     for _ in range(3):

@@ -134,7 +134,7 @@ class StudyView:
             table.add_row(
                 Text(name), f"{done}/{self._trials}", str(row.pruned), str(row.failed),
                 "" if row.best is None else f"{100 * row.best:.2f} %", f"{row.finals}/{self._seeds}",
-                Text(" ".join(f"{trial.removeprefix(name)[1:]}: {at}" for trial, at in row.running.items()), style="dim"),
+                Text(" ".join(f"{trial[len(name) + 1 :]}: {at}" for trial, at in row.running.items()), style="dim"),
             )  # fmt: skip
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
         head = f"{self._study} · {self._stage} {self._done}/{self._total} · {minutes}:{seconds:02d}{self._left()}"

@@ -1,4 +1,4 @@
-"""A whole study: plan, search, freeze, finals. What was begun is continued: everything finished stands in the ledger."""
+"""A whole study: plan, search, freeze, finals. One that was begun is continued: the ledger has what is finished."""
 
 import fcntl
 import json

@@ -11,7 +11,7 @@ EVALUATION_SHARE = 1 / 3  # of a training step's time, that a forward pass takes
 
 
 def estimate(study: Study) -> str:
-    """Probes each architecture in this process, on its GPU if it has one. Raises as ``conduct`` does before it starts."""
+    """Probes each architecture in this process, on its GPU if it has one. Raises what ``conduct`` raises at first."""
     import torch
 
     sources = open_sources(study.data)
@@ -28,7 +28,8 @@ def estimate(study: Study) -> str:
         f"search: {len(rows)} architectures × {trials} trials × at most {epochs} epochs "
         f"({len(rows) * trials * epochs * train:,} images), {study.search.sampler} and {study.search.pruner}, over "
         f"{', '.join(searched) or 'nothing'}",
-        f"finals: {len(rows)} × {seeds} seeds × at most {epochs} epochs ({len(rows) * seeds * epochs * (train + held):,} images)",
+        f"finals: {len(rows)} × {seeds} seeds × at most {epochs} epochs "
+        f"({len(rows) * seeds * epochs * (train + held):,} images)",
         "",
         f"{'architecture':24}{'params':>12}{'MACs':>14}  {'precision':20}{'images/s':>10}{'worker-hours':>14}",
     ]

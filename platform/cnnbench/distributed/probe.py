@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -48,7 +47,7 @@ def choose_precision(
         return {label: row.with_precision(fixed.dtype, fixed.channels_last) for label, row in rows.items()}
     path = study.folder / "precision.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(probe_row)
+    task: Any = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(probe_row)  # type: ignore[arg-type]
     shape = {"channels": channels, "classes": classes, "image_size": study.data.image_size}
     running = {
         label: task.remote(row, **shape, threads=max(1, int(share.cpus)), gpus=share.gpus)

@@ -167,7 +167,7 @@ class _Stage:
             width=row.architecture.width,
             stem=row.architecture.stem,
             image_size=self._study.data.image_size,
-            components=components,  # type: ignore[arg-type]
+            components=components,
             left_out=row.left_out,
             hyperparameters=effective({name: value for name, value in values.items() if name in KNOBS}),
             seed=seed,

@@ -147,7 +147,7 @@ def distributed_trial(config: dict[str, Any], material: MaterialRef, storage: st
             use_gpu=spec.gpus > 0,
             resources_per_worker={"CPU": spec.cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
         ),
-        run_config=RunConfig(name=spec.trial_id, storage_path=storage, callbacks=[TuneReportCallback()]),
+        run_config=RunConfig(name=spec.trial_id, storage_path=storage, callbacks=[TuneReportCallback()]),  # type: ignore[list-item]
     )
     try:
         trainer.fit()

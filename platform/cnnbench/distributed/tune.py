@@ -82,11 +82,11 @@ class _Asker(Searcher):
         """Nothing to restore."""
 
 
-class _Referee(FIFOScheduler):  # type: ignore[misc]
+class _Referee(FIFOScheduler):
     """Passes reports to the stage and stops what the stage calls off."""
 
     def __init__(self, table: "_Table") -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._table = table
 
     def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
