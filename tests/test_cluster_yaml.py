@@ -167,8 +167,6 @@ def test_the_shell_set_up_can_run_twice_and_leads_to_the_environments_python(
 
 def test_the_submitted_script_runs_from_a_home_like_the_heads(cluster: dict[str, Any], tmp_path: Path) -> None:
     """`ray submit` puts the script at ~/__main__.py and runs it with the home as its folder."""
-    if not (ROOT / "platform/cnnbench/cli.py").exists():
-        pytest.skip("cli.py is not there yet")
     for remote, local in cluster["file_mounts"].items():
         if (ROOT / local).is_dir():
             shutil.copytree(ROOT / local, tmp_path / remote.removeprefix("~/"))
