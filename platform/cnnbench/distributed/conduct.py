@@ -64,7 +64,7 @@ def conduct(study: Study, view: View, observers: Sequence[Observer]) -> Conducte
             view.say(f"all {len(recorder.records)} trials of this study are finished; nothing is run again")
         else:
             with interruptible(view.say) as interrupted, cluster.connected(study.resources, study.folder / "ray.log"):
-                share = cluster.share(study.resources, study.resources.workers)
+                share = cluster.share(study.resources, study.resources.workers, view.say)
                 rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
                 _search(study, rows, recorder, share, searching, found, view, interrupted)
                 _finals(study, rows, recorder, sources, view, interrupted)
@@ -103,7 +103,7 @@ def _finals(
     interrupted: threading.Event,
 ) -> None:
     winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
-    share = cluster.share(study.resources, study.finals.workers)
+    share = cluster.share(study.resources, study.finals.workers, view.say)
     stage = FinalsStage(study, rows, recorder, share.gpus, winners)
     view.stage("finals", stage.total, [record for record in recorder.records if record.stage == "final"])
     if stage.left:
