@@ -131,7 +131,7 @@ def test_every_knob_of_the_recipe_has_an_effect(knob):
     recipe = dataclasses.replace(PLAIN, **base)
     assert getattr(recipe, knob) != value
     changed = dataclasses.replace(recipe, **{knob: value})
-    results = [run(each, small_network().double().float(), epochs=4) for each in (recipe, changed)]
+    results = [run(each, small_network(), epochs=4) for each in (recipe, changed)]
     assert not torch.equal(*(weights(network) for _, network in results)) or (
         len(results[0][0].history) != len(results[1][0].history)
         or results[0][0].history[-1].learning_rate != results[1][0].history[-1].learning_rate
