@@ -199,8 +199,10 @@ class _Store:
         """Finds or makes experiment and parent run, once. True if the cursor was of another store of this address."""
         if self._parent:
             return False
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         from mlflow import MlflowClient
+
+        for name in ("mlflow", "alembic"):  # after the import, which sets levels of its own
+            logging.getLogger(name).setLevel(logging.WARNING)
 
         self._client = client = MlflowClient(tracking_uri=self._uri)
         experiment = client.get_experiment_by_name(self._study)

@@ -63,7 +63,8 @@ def conduct(study: Study, view: View, observers: Sequence[Observer]) -> Conducte
         if study_is_done(study, rows, recorder.records):
             view.say(f"all {len(recorder.records)} trials of this study are finished; nothing is run again")
         else:
-            with interruptible(view.say) as interrupted, cluster.connected(study.resources, study.folder / "ray.log"):
+            # in this order: Ray sets a handler of its own for SIGTERM, which would abort the process
+            with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
                 share = cluster.share(study.resources, study.resources.workers, view.say)
                 rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
                 _search(study, rows, recorder, share, searching, found, view, interrupted)
