@@ -1,0 +1,114 @@
+"""What the bridge to Tune does with trials: time limits, retries, pruning, and reports that come twice."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from cnnbench.distributed.spec import Progress, TrialSpec, content, payload
+from cnnbench.distributed.tune import MAX_RETRIES, _Table
+
+
+class Stage:
+    """Three trials; one whose accuracy is below 0.2 at its second epoch is pruned."""
+
+    name = "stage"
+
+    def __init__(self) -> None:
+        self.left = [spec(number) for number in range(3)]
+        self.ended: list[tuple[str, str, int]] = []
+        self.epochs: list[int] = []
+
+    def ask(self) -> TrialSpec | None:
+        return self.left.pop(0) if self.left else None
+
+    def started(self, progress: Progress) -> None: ...
+    def retried(self, progress: Progress, reason: str) -> None: ...
+
+    def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
+        self.epochs.append(point["epoch"])
+        return point["epoch"] == 2 and point["val_accuracy"] < 0.2
+
+    def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
+        self.ended.append((progress.spec.trial_id, status, progress.retries))
+
+
+def spec(number: int) -> TrialSpec:
+    return TrialSpec(
+        trial_id=f"t{number}", stage="search", index=number, row="a", architecture="a", width=1.0, stem="auto",
+        image_size=8, components={}, left_out=("dropout",), hyperparameters={"lr": 0.1}, seed=0, epochs=3,
+        stop_epoch=None, precision="fp32", channels_last=False, checkpoint="", checkpoint_every_s=0, workers=1, cpus=1,
+        gpus=0,
+    )  # fmt: skip
+
+
+def epoch(number: int, accuracy: float = 0.5) -> dict[str, Any]:
+    said = content(payload("epoch", point={"epoch": number, "val_accuracy": accuracy, "seconds": 1.0}, images=number))
+    assert said is not None
+    return said
+
+
+END = content(payload("end", status="completed", reason=""))
+
+
+def test_a_spec_survives_the_way_to_a_trial_unchanged():
+    assert TrialSpec.from_config(spec(1).as_config()) == spec(1)
+
+
+def test_a_time_limit_ends_the_asking_and_lets_running_trials_finish():
+    stage = Stage()
+    table = _Table(stage, 0.0, threading.Event())
+    assert table.ask("x") is None and not stage.ended
+    table = _Table(stage, 1000.0, threading.Event())
+    assert table.ask("x") == spec(0)
+    table._deadline = 0.0
+    assert table.ask("y") is None
+    table.report("x", END)
+    assert stage.ended == [("t0", "completed", 0)]
+
+
+def test_a_trial_whose_process_dies_is_run_again_before_any_other_and_at_most_twice():
+    stage = Stage()
+    table = _Table(stage, None, threading.Event())
+    table.ask("x0")
+    for attempt in range(MAX_RETRIES):
+        table.lost(f"x{attempt}", "its process died")
+        assert table.ask(f"x{attempt + 1}") == spec(0) and not stage.ended
+    table.lost(f"x{MAX_RETRIES}", "its process died")
+    assert stage.ended == [("t0", "failed", 2)]
+    assert table.ask("y") == spec(1)
+
+
+def test_epochs_that_a_retried_trial_reports_again_count_once():
+    stage = Stage()
+    table = _Table(stage, None, threading.Event())
+    table.ask("x")
+    table.report("x", epoch(1))
+    table.report("x", epoch(2))
+    table.lost("x", "its process died")
+    table.ask("y")
+    progress = table.flying["y"]
+    for number in (1, 2, 3):
+        table.report("y", epoch(number))
+    assert stage.epochs == [1, 2, 3]
+    assert [point["epoch"] for point in progress.points] == [1, 2, 3] and progress.device_seconds == 3.0
+
+
+def test_a_pruned_trial_ends_once_even_if_its_process_reports_on():
+    stage = Stage()
+    table = _Table(stage, None, threading.Event())
+    table.ask("x")
+    assert not table.report("x", epoch(1, 0.1))
+    assert table.report("x", epoch(2, 0.1))
+    assert not table.report("x", epoch(3, 0.1))
+    table.report("x", END)
+    table.lost("x", "it ended")
+    assert stage.ended == [("t0", "pruned", 0)]
+
+
+def test_nothing_is_asked_or_failed_after_an_interruption():
+    stage, interrupted = Stage(), threading.Event()
+    table = _Table(stage, None, interrupted)
+    table.ask("x")
+    interrupted.set()
+    table.lost("x", "its process was ended")
+    assert table.ask("y") is None and stage.ended == []
