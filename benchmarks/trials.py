@@ -32,8 +32,9 @@ from cnnbench.distributed.spec import TrialSpec, content
 from cnnbench.distributed.stages import Recorder, SearchStage
 from cnnbench.distributed.trial import MaterialRef, run_trial, tune_trial
 from cnnbench.distributed.tune import run_stage
-from cnnbench.ledger import Ledger
+from cnnbench.ledger import EpochPoint, Ledger
 from cnnbench.study import Study, parse
+from cnnbench.tracking import Tracker
 
 COMPUTE_S = 1.5
 OUT = Path("build/bench/trials.json")
@@ -114,6 +115,21 @@ def nested_worker(config: dict[str, Any]) -> None:
     run_trial(spec, ray.get(config["material"].ref), torch.device("cpu"), ray_train.report)
 
 
+def tracking_ms(folder: str, epochs: int = 2000) -> list[float]:
+    """Milliseconds that the reporting path spends on an epoch's tracking, while its events are shipped to MLflow."""
+    tracker = Tracker(None, "tracking", Path(folder) / "tracking", parent_params={})
+    tracker.started("t", stage="search", row="a", architecture="a", params={}, tags={})
+    point = EpochPoint(epoch=1, train_loss=1.0, train_accuracy=0.5, learning_rate=0.1, seconds=1.0)
+    taken = []
+    for epoch in range(1, epochs + 1):
+        begin = time.monotonic()
+        tracker.epoch("t", point.model_copy(update={"epoch": epoch}))
+        taken.append(1000 * (time.monotonic() - begin))
+        time.sleep(0.005)
+    tracker.close(60.0)
+    return taken
+
+
 class Table:
     """A search stage and its observers for ``trials`` trials, as ``cnnbench run`` has them."""
 
@@ -156,6 +172,7 @@ def main() -> None:
         base = study(folder, trials, 1)
         material = open_sources(base.data).for_search()
         epochs = calibrate(folder, material)
+        tracking = tracking_ms(folder)
         with cluster.connected(base.resources, Path(folder) / "ray.log"):
             ref = MaterialRef(ray.put(material))
             mine = Table(f"{folder}/cnnbench", trials, epochs, material)
@@ -198,10 +215,12 @@ def main() -> None:
         cells = [f"{figure['compute_s_median']:12.2f}", f"{figure['overhead_s_median']:13.3f}"]
         cells += [f"{figure['overhead_s_min']:8.3f}", f"{figure['overhead_s_max']:8.3f}", f"{figure['runs']:6}"]
         print(f"{name:30}" + "".join(cells) + f"{ratios[name]:8}")
+    epoch_ms = {"median": round(statistics.median(tracking), 4), "max": round(max(tracking), 3), "runs": len(tracking)}
+    print(f"tracking, ms an epoch of the reporting path: median {epoch_ms['median']}, max {epoch_ms['max']}")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     result = {
         "benchmark": "trials", "unit": "wall seconds of a trial beyond its compute, medians; runs after one warm-up",
-        "trials": trials, "epochs": epochs, "figures": figures, "ratios_to_cnnbench": ratios,
+        "trials": trials, "epochs": epochs, "figures": figures, "ratios_to_cnnbench": ratios, "tracking_ms_an_epoch": epoch_ms,
         "machine": {"device": machine.device_name("cpu"), "cpus": os.cpu_count(), "versions": machine.versions()},
     }  # fmt: skip
     OUT.write_text(json.dumps(result, indent=1) + "\n")
