@@ -220,7 +220,8 @@ def main() -> None:
     OUT.parent.mkdir(parents=True, exist_ok=True)
     result = {
         "benchmark": "trials", "unit": "wall seconds of a trial beyond its compute, medians; runs after one warm-up",
-        "trials": trials, "epochs": epochs, "figures": figures, "ratios_to_cnnbench": ratios, "tracking_ms_an_epoch": epoch_ms,
+        "trials": trials, "epochs": epochs, "figures": figures, "ratios_to_cnnbench": ratios,
+        "tracking_ms_an_epoch": epoch_ms,
         "machine": {"device": machine.device_name("cpu"), "cpus": os.cpu_count(), "versions": machine.versions()},
     }  # fmt: skip
     OUT.write_text(json.dumps(result, indent=1) + "\n")

@@ -27,7 +27,7 @@ def connected(resources: Resources, log: Path) -> Iterator[None]:
     """Ray, for as long as the block runs: the cluster that this machine belongs to, or a local one. Ray's own messages
     go to the file ``log``. Raises ClusterError."""
     _log_to(log)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for workers of several threads: those that wait yield the core
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of a worker that wait don't take others' cores
     try:
         ray.init(
             address=None if resources.cluster == "auto" else resources.cluster,  # None: as `ray start` wrote it down
