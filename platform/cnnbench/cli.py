@@ -167,8 +167,7 @@ def _run(study: "Study", again: str) -> None:
     shipped = tracking.close()
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
-    described = {**resolved(study), "rows": rows}
-    _write_report(console, described, conducted.records, Path(study.reports).expanduser() / study.study)
+    _write_report(console, resolved(study), conducted.records, Path(study.reports).expanduser() / study.study)
     storage = shlex.quote(study.storage)
     typer.echo(f"MLflow UI:   cnnbench ui --storage {storage}")
     if not any(record.status == "completed" for record in conducted.records):

@@ -86,7 +86,7 @@ class Budget(Part):
 
     trials: PositiveInt
     epochs: PositiveInt
-    time_limit_s: PositiveFloat | None = None  # of the whole search; trials that run then finish
+    time_limit_s: PositiveFloat | None = None  # of one run's search; trials that run then finish
 
 
 class Search(Part):

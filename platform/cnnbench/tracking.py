@@ -175,9 +175,9 @@ class Tracker:
             reason = " ".join(str(error).split())[:200]
             log.warning(
                 "MLflow at %s is unreachable: %d events spooled, shipped when it answers or on the next run (%s)",
-                _without_password(self._uri),
+                without_password(self._uri),
                 self._pending,
-                reason.replace(self._uri, _without_password(self._uri)),
+                reason.replace(self._uri, without_password(self._uri)),
             )
 
 
@@ -313,7 +313,7 @@ def ui_command(uri: str | None, storage: Path, port: int = 5000) -> list[str]:
     Raises ValueError if ``uri`` is a server, which has its own UI."""
     uri = uri or default_uri(storage)
     if urlsplit(uri).scheme in {"http", "https"}:
-        raise ValueError(f"tracking.uri: {_without_password(uri)} is an MLflow server: open it in a browser")
+        raise ValueError(f"tracking.uri: {without_password(uri)} is an MLflow server: open it in a browser")
     hosts = [f"{name}{suffix}" for name in ("localhost", "127.0.0.1") for suffix in ("", f":{port}")]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--default-artifact-root", (storage / "mlartifacts").resolve().as_uri(), "--no-serve-artifacts"]
@@ -391,6 +391,7 @@ def _artifact_location(uri: str, study: str) -> str | None:
     return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts" / study).as_uri()
 
 
-def _without_password(uri: str) -> str:
+def without_password(uri: str) -> str:
+    """The URI as it may be written down: no user, no password."""
     parts = urlsplit(uri)
     return uri if "@" not in parts.netloc else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -24,6 +24,7 @@ from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_tria
 from cnnbench.distributed.tune import Stage, interruptible, run_stage
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.study import Study, StudyError
+from cnnbench.tracking import without_password
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root", "budget.time_limit_s",
@@ -174,8 +175,10 @@ def continue_study(study: Study, records: Sequence[TrialRecord], material: Mater
 
 
 def resolved(study: Study) -> dict[str, Any]:
-    """The study with every default filled in, as plain values."""
-    return {**study.model_dump(mode="json"), "space": study.tree.get("space", {})}
+    """The study with every default filled in, as plain values without a password; ``rows`` are the leaderboard's."""
+    uri = study.tracking_uri and without_password(study.tracking_uri)
+    rows = [architecture.row for architecture in study.architectures]
+    return {**study.model_dump(mode="json"), "tracking_uri": uri, "space": study.tree.get("space", {}), "rows": rows}
 
 
 def _leaves(tree: Any, path: str = "") -> dict[str, Any]:

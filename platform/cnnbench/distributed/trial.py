@@ -4,6 +4,7 @@
 Ray Train ``TorchTrainer`` with one process a DDP rank (several workers).
 """
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ from cnnbench.training.precision import Precision
 from cnnbench.training.ranks import Ranks
 from cnnbench.training.recipe import Recipe
 
+log = logging.getLogger(__name__)
 Report = Callable[[dict[str, str]], None]
 
 
@@ -131,6 +133,7 @@ def tune_trial(config: dict[str, Any], material: MaterialRef) -> None:
     try:
         run_trial(spec, ray.get(material.ref), device, tune.report)
     except Exception as error:  # a trial's own fault ends the trial, not the study
+        log.exception("trial %s", spec.trial_id)  # into this process's file among Ray's session logs
         status, reason = explain(error)
         tune.report(payload("end", status=status, reason=reason))
 
