@@ -25,6 +25,7 @@ from cnnbench.distributed.tune import Stage, interruptible, run_stage
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.study import Study, StudyError
 from cnnbench.tracking import without_password
+from cnnbench.training.whole_file import write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root", "budget.time_limit_s",
@@ -169,9 +170,7 @@ def continue_study(study: Study, records: Sequence[TrialRecord], material: Mater
         if errors:
             remedy = f"give this study another name, or remove {study.folder}"
             raise StudyError(study.study, [*errors, f"study: {len(records)} trials are recorded under it; {remedy}"])
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(now, indent=2) + "\n")
-    aside.replace(path)
+    write_whole(path, json.dumps(now, indent=2) + "\n")
 
 
 def resolved(study: Study) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Precision and memory layout of each row, measured once where its trials will run, and kept for all of them."""
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from cnnbench.distributed.cluster import Share
 from cnnbench.distributed.plan import Row
 from cnnbench.study import Study
 from cnnbench.training.precision import Precision, probe
+from cnnbench.training.whole_file import write_whole
 
 BATCH = 128  # images a probing step; the default batch size
 STEPS = 3
@@ -55,9 +55,7 @@ def choose_precision(
         if label not in known
     }
     known |= dict(zip(running, ray.get(list(running.values())), strict=True))
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(known, indent=2) + "\n")
-    aside.replace(path)
+    write_whole(path, json.dumps(known, indent=2) + "\n")
     return {
         label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()
     }

@@ -2,7 +2,6 @@
 line when one ends."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
 from cnnbench.study import Study
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.recipe import KNOBS, effective
+from cnnbench.training.whole_file import write_whole
 
 MOST_POINTS = 100  # of a record's curve
 
@@ -233,9 +233,7 @@ def freeze(rows: Sequence[str], records: Sequence[TrialRecord], path: Path) -> d
             score, _, best = max(scored, key=lambda item: item[:2])
             winners[row] = Winner(row, best.trial_id, score, best.stop_epoch or 0, record_values(best))
     text = json.dumps({row: vars(winner) for row, winner in winners.items()}, indent=2, sort_keys=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text + "\n")
-    aside.replace(path)
+    write_whole(path, text + "\n")
     return winners
 
 

@@ -25,6 +25,11 @@ def write_aside(path: Path, content: bytes) -> Path:
     return aside
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a small text file: a reader sees the old one or the new one. Raises WriteError."""
+    os.replace(write_aside(path, text.encode()), path)
+
+
 def sync_folder(folder: Path) -> None:
     """Waits until the disk has the folder's renames."""
     descriptor = os.open(folder, os.O_RDONLY)
