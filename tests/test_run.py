@@ -224,6 +224,19 @@ def test_two_ddp_workers_train_the_same_final_as_one(tmp_path):
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
 
 
+def test_a_search_that_a_time_limit_ended_is_not_taken_up_again_after_its_finals(tmp_path):
+    place = Place(
+        tmp_path, STUDY.replace("seeds: 6", "seeds: 1, few_seeds_reason: test").replace("trials: 3", "trials: 9")
+    )
+    place.run("--set", "budget.time_limit_s=0.5")
+    before = place.outcome()
+    searched = [r for r in place.records() if r.stage == "search"]
+    assert 1 <= len(searched) < 18
+    assert {r.row for r in place.records() if r.stage == "final"} == {r.row for r in searched}
+    assert "nothing is run again" in place.run()
+    assert place.outcome() == before
+
+
 def test_a_diverged_trial_is_recorded_and_does_not_end_the_study(tmp_path):
     study = STUDY.replace("lr: {float: [0.02, 0.2], log: true}", "lr: {choice: [100.0, 0.05]}")
     study = study.replace("search", "search").replace(

@@ -69,18 +69,24 @@ def conduct(study: Study, view: View, observers: Sequence[Observer]) -> Conducte
             with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
                 share = cluster.share(study.resources, study.resources.workers, view.say)
                 rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
-                _search(study, rows, recorder, share, searching, found, view, interrupted)
+                if not finals_begun(recorder.records):  # else a time limit had ended the search
+                    _search(study, rows, recorder, share, searching, found, view, interrupted)
                 _finals(study, rows, recorder, sources, view, interrupted)
     return Conducted(tuple(recorder.records), rows)
 
 
+def finals_begun(records: Sequence[TrialRecord]) -> bool:
+    """True once the test set was read: the search is over then, whatever of its budget is left."""
+    return any(record.stage == "final" for record in records)
+
+
 def study_is_done(study: Study, rows: Mapping[str, Row], records: Sequence[TrialRecord]) -> bool:
-    """True if every row has its trials, and every row with a completed one its finals."""
+    """True if the search is over, and every row with a completed trial has its finals."""
     for row in rows:
         searched = [record for record in records if record.row == row and record.stage == "search"]
         finals = {record.seed for record in records if record.row == row and record.stage == "final"}
         wanted = study.finals.seeds if any(record.status == "completed" for record in searched) else 0
-        if len(searched) < study.budget.trials or len(finals) < wanted:
+        if (len(searched) < study.budget.trials and not finals_begun(records)) or len(finals) < wanted:
             return False
     return True
 
@@ -157,8 +163,7 @@ def continue_study(study: Study, records: Sequence[TrialRecord], material: Mater
     now = resolved(study)
     if path.exists() and records:
         before = json.loads(path.read_text())
-        finals = any(record.stage == "final" for record in records)
-        free = FREE if finals else FREE + FREE_UNTIL_FINALS
+        free = FREE if finals_begun(records) else FREE + FREE_UNTIL_FINALS
         old, new = _leaves(before), _leaves(now)
         errors = [
             f"{name}: was {old.get(name)!r} when the study was begun, is {new.get(name)!r} now"
