@@ -157,9 +157,7 @@ def _run(study: "Study", again: str) -> None:
             conducted = conduct(study, view, [tracking])
     except (Interrupted, KeyboardInterrupt):
         tracking.close(interrupted=True)
-        console.print(
-            f"\nstopped; everything finished is saved. To continue:\n  {again}", markup=False, highlight=False
-        )
+        typer.echo(f"\nstopped; everything finished is saved. To continue:\n  {again}")
         raise typer.Exit(130) from None
     except BaseException:
         tracking.close(interrupted=True)
@@ -168,10 +166,17 @@ def _run(study: "Study", again: str) -> None:
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
     _write_report(console, resolved(study), conducted.records, Path(study.reports).expanduser() / study.study)
-    storage = shlex.quote(study.storage)
-    typer.echo(f"MLflow UI:   cnnbench ui --storage {storage}")
+    typer.echo(f"MLflow UI:   {_ui_place(study)}")
     if not any(record.status == "completed" for record in conducted.records):
         raise typer.Exit(1)
+
+
+def _ui_place(study: "Study") -> str:
+    """The command that opens the MLflow UI, or a server's own address."""
+    uri = study.tracking_uri
+    if uri is None:
+        return shlex.join(["cnnbench", "ui", "--storage", study.storage])
+    return uri if uri.startswith("http") else shlex.join(["cnnbench", "ui", "--tracking-uri", uri])
 
 
 def _write_report(console: "Console", study: dict[str, Any], records: Any, folder: Path) -> None:
