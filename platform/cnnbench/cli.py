@@ -122,7 +122,7 @@ def ui(
         command = ui_command(tracking_uri, storage, port)
     except ValueError as error:
         _fail(str(error))
-    typer.echo(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    typer.echo(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it): choose 'Model training', then the study's name")
     sys.stdout.flush()
     os.execvpe(command[0], command, {**ENVIRONMENT, **os.environ})
 
