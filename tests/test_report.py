@@ -427,3 +427,9 @@ def test_report_needs_no_torch_ray_mlflow_or_optuna():
     source = Path(page_module.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=source)
     assert done.stdout.strip() == "[]"
+
+
+def test_two_rows_share_an_axis_however_far_apart_and_a_lone_straggler_is_cut_off():
+    assert accuracy_range([(0.934, 0.001), (0.911, 0.002)])[0] < 0.909
+    low, _ = accuracy_range([(0.99, 0.001), (0.985, 0.001), (0.988, 0.001), (0.3, 0.01)])
+    assert low > 0.97

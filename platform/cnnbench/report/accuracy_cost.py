@@ -86,11 +86,11 @@ def accuracy_figure(chart: Sequence[Point], title: str, variant: str) -> Markup:
 
 
 def accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """An axis for (mean, half) intervals: from the lowest end to the highest, unless the lowest rows lie so far below
-    that they would squeeze the others together."""
+    """An axis for (mean, half) intervals: from the lowest end to the highest, unless fewer than half of the rows lie so
+    far below that they would squeeze the others together."""
     means = sorted(mean for mean, _ in intervals)
     top = max(mean + half for mean, half in intervals)
-    far = top - 4 * max(top - means[len(means) // 2], 0.005)
+    far = top - 4 * max(top - means[(len(means) - 1) // 2], 0.005)
     low = min(mean - half for mean, half in intervals if mean >= far)
     margin = 0.06 * max(top - low, 0.002)
     return max(0.0, low - margin), min(1.0, top + margin)
