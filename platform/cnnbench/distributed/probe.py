@@ -11,6 +11,7 @@ from cnnbench import network
 from cnnbench.distributed.cluster import Share
 from cnnbench.distributed.plan import Row
 from cnnbench.study import Study
+from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.precision import Precision, probe
 from cnnbench.training.whole_file import write_whole
 
@@ -21,6 +22,7 @@ STEPS = 3
 def probe_row(row: Row, *, channels: int, classes: int, image_size: int, threads: int, gpus: float) -> dict[str, Any]:
     """The fastest combination of number format and layout for a row's original network, and images/s of each."""
     torch.set_num_threads(threads)
+    keep_freed_memory()  # as a trial does
     options = {"stem": row.architecture.stem, "width": row.architecture.width}
 
     def factory() -> torch.nn.Module:

@@ -28,6 +28,7 @@ from cnnbench.distributed.material import Material
 from cnnbench.distributed.spec import TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
+from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import Diverged, EpochMetrics
@@ -63,6 +64,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
     """Runs one trial to its end and reports: each epoch, and ``end`` with the status. Any error that is not Diverged
     is raised; a search trial scores on the validation images, a final on the test images, once, at its end."""
     torch.set_num_threads(max(1, int(spec.cpus)))
+    keep_freed_memory()
     training, held = _images(material, device)
     recipe = Recipe(**spec.hyperparameters)  # type: ignore[arg-type]
     precision = Precision(spec.precision, spec.channels_last)  # type: ignore[arg-type]
