@@ -112,24 +112,33 @@ def _shoot(page: Page, name: str) -> None:
 
 def _run_names(page: Page) -> list[str]:
     """The names in the table of runs, from top to bottom."""
-    links = page.locator(".ag-row a[href*='/runs/']").all()
-    by_height = sorted((box["y"], link.inner_text()) for link in links if (box := link.bounding_box()))
-    return [name.strip() for _, name in by_height if name.strip()]
+    # in one call: between two, the table may be drawn anew
+    script = "links => links.map(link => [link.getBoundingClientRect().y, link.innerText.trim()])"
+    links: list[tuple[float, str]] = page.locator(".ag-row a[href*='/runs/']").evaluate_all(script)
+    return [name for _, name in sorted(map(tuple, links)) if name]
+
+
+def _expect_run_names(page: Page, names: list[str]) -> None:
+    """The table begins with ``names``; it is drawn anew, row by row, after each sort and search."""
+    deadline = time.monotonic() + 60
+    while (seen := _run_names(page)[: len(names)]) != names and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert seen == names
 
 
 def test_the_trials_of_a_study_sort_by_accuracy_and_filter_by_component(page: Page, server: str) -> None:
     _open_study(page, server)
-    assert _run_names(page) == ["study"]  # the trials are below it
+    _expect_run_names(page, ["study"])  # the trials are below it
     _shoot(page, "study")
 
     _sort_by_accuracy(page)
     expect(page.locator(".ag-row a", has_text="resnet20-9")).to_be_visible()
-    assert _run_names(page)[:6] == [f"resnet20-{index}" for index in (9, 8, 7, 6, 5, 4)]
+    _expect_run_names(page, [f"resnet20-{index}" for index in (9, 8, 7, 6, 5, 4)])
     _shoot(page, "sorted")
 
     _search(page, 'params.activation = "mish" and tags.architecture = "lenet5"', matching=5)
     expect(page.locator(".ag-row a", has_text="resnet20")).to_have_count(0)
-    assert _run_names(page) == [f"lenet5-{index}" for index in (9, 7, 5, 3, 1)]
+    _expect_run_names(page, [f"lenet5-{index}" for index in (9, 7, 5, 3, 1)])
     _shoot(page, "filtered")
 
 
