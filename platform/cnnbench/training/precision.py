@@ -2,20 +2,22 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 NEAR_TIE = 1.05  # bf16 and channels-last must gain more than this to be worth their rounding and layout
 
 
 @dataclass(frozen=True)
 class Precision:
-    """fp32, or bf16 by autocast (parameters stay fp32, and bf16's range needs no loss scaling)."""
+    """fp32, or bf16 by autocast: parameters stay fp32, and bf16's range needs no loss scaling. Depthwise convolutions
+    stay in fp32 on a CPU, where bf16 slows them down."""
 
     dtype: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
@@ -23,11 +25,15 @@ class Precision:
     def __str__(self) -> str:
         return self.dtype + (" channels-last" if self.channels_last else "")
 
-    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    @contextlib.contextmanager
+    def autocast(self, device: torch.device) -> Iterator[None]:
         """The context that forward passes run in."""
-        if self.dtype == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, torch.bfloat16)
+        with contextlib.ExitStack() as contexts:
+            if self.dtype == "bf16":
+                contexts.enter_context(torch.autocast(device.type, torch.bfloat16))
+                if device.type == "cpu":
+                    contexts.enter_context(_DepthwiseInFp32())
+            yield
 
     @property
     def layout(self) -> torch.memory_format:
@@ -37,6 +43,24 @@ class Precision:
     def place(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network itself, moved to the device and laid out, in place."""
         return network.to(device).to(memory_format=self.layout)
+
+
+class _DepthwiseInFp32(TorchFunctionMode):
+    """Keeps depthwise convolutions out of autocast: on CPUs their bf16 backward pass takes several times fp32's."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.conv2d or not _is_depthwise(*args, **kwargs):
+            return func(*args, **kwargs)
+        with torch.autocast("cpu", enabled=False):
+            return F.conv2d(args[0].float(), *args[1:], **kwargs)
+
+
+def _is_depthwise(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None,
+    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> bool:  # fmt: skip
+    return groups == weight.shape[0] > 1
 
 
 FP32 = Precision()
