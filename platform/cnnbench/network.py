@@ -28,14 +28,16 @@ def build(
     stem: str = "auto",
     components: Mapping[str, str | float | None] | None = None,
     width: float = 1.0,
+    depth: float = 1.0,
     allow_unreached: bool = False,
 ) -> tuple[nn.Module, SiteReport]:
     """Returns the network, which maps images (N, channels, image_size, image_size) to logits (N, classes), and the
     report of its components' sites and its stem.
 
     stem: "small", "imagenet", or "auto": small below 96 pixels where the architecture has both. width multiplies the
-    channel counts. components: kind → value, None for the architecture's own; without any the network is the
-    architecture as written. Under ``torch.device("meta")`` it checks everything and allocates nothing.
+    channel counts, depth the blocks of each stage (rounded up). components: kind → value, None for the architecture's
+    own; without any the network is the architecture as written. Under ``torch.device("meta")`` it checks everything
+    and allocates nothing.
     Raises BuildError and ComponentError (both ValueError); with ``allow_unreached`` a component that does not reach
     all sites is no error, and the report says what it reached.
     """
@@ -43,36 +45,45 @@ def build(
     for kind, value in components.items():
         if value is not None:
             check(kind, value)
-    network, stem = _plain(architecture, classes, channels, image_size, stem, width)
+    network, stem = _plain(architecture, classes, channels, image_size, stem, {"width": width, "depth": depth})
     image = (channels, image_size, image_size)
     network, report = swap(network, components, image, name=architecture, allow_unreached=allow_unreached)
     return network, replace(report, stem=stem)
 
 
 def sites(
-    architecture: str, *, channels: int, image_size: int, classes: int = 10, stem: str = "auto", width: float = 1.0
+    architecture: str,
+    *,
+    channels: int,
+    image_size: int,
+    classes: int = 10,
+    stem: str = "auto",
+    width: float = 1.0,
+    depth: float = 1.0,
 ) -> Mapping[str, int]:
     """Kind → the number of sites that a component of that kind has; 0: it would reach nothing. Allocates nothing."""
     with torch.device("meta"):
-        network, _ = _plain(architecture, classes, channels, image_size, stem, width)
+        network, _ = _plain(architecture, classes, channels, image_size, stem, {"width": width, "depth": depth})
         return count_sites(network, (channels, image_size, image_size))
 
 
 def _plain(
-    architecture: str, classes: int, channels: int, image_size: int, stem: str, width: float
+    architecture: str, classes: int, channels: int, image_size: int, stem: str, multipliers: Mapping[str, float]
 ) -> tuple[nn.Module, str]:
     try:
         entry = ARCHITECTURES[architecture]
     except UnknownName as error:
         raise BuildError(str(error)) from None
-    for name, number in (("classes", classes), ("channels", channels), ("image_size", image_size), ("width", width)):
+    numbers = {"classes": classes, "channels": channels, "image_size": image_size, **multipliers}
+    for name, number in numbers.items():
         if not number > 0:
             raise BuildError(f"{architecture}: {name} is {number}; it must be above 0")
     stem = _stem(architecture, entry.facts["smallest"], stem, image_size)
     has = inspect.signature(entry.thing).parameters
-    if width != 1 and "width" not in has:
-        raise BuildError(f"{architecture}: it has no width multiplier; width must be 1")
-    given: dict[str, Any] = {"stem": stem, "width": width, "image_size": image_size}
+    for name, multiplier in multipliers.items():
+        if multiplier != 1 and name not in has:
+            raise BuildError(f"{architecture}: it has no {name} multiplier; {name} must be 1")
+    given: dict[str, Any] = {"stem": stem, "image_size": image_size, **multipliers}
     options = {name: value for name, value in given.items() if name in has}
     try:
         return entry.thing(classes, channels, **options), stem
