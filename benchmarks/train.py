@@ -39,9 +39,10 @@ from cnnbench.data.images import Images  # noqa: E402
 from cnnbench.data.normalization import Normalization  # noqa: E402
 from cnnbench.data.sources import DataError  # noqa: E402
 from cnnbench.network import build  # noqa: E402
+from cnnbench.precision import Precision  # noqa: E402
 from cnnbench.training.allocator import keep_freed_memory  # noqa: E402
 from cnnbench.training.loop import train  # noqa: E402
-from cnnbench.training.precision import Precision, probe  # noqa: E402
+from cnnbench.training.probe import probe  # noqa: E402
 from cnnbench.training.recipe import Recipe  # noqa: E402
 
 ARCHITECTURES = (

@@ -29,15 +29,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "components": {"registry"},
     "network": {"registry", "architectures", "components"},
     "cost": {"registry", "components", "network"},
+    "receptive_field": {"components"},
+    "description": {"components", "cost", "receptive_field"},
     "data": {"registry"},
-    "evaluation": {"registry", "data", "network", "cost", "training"},
-    "training": {"registry", "data", "evaluation"},
+    "precision": set(),
+    "ranks": set(),
+    "evaluation": {"registry", "data", "network", "cost", "precision", "ranks"},
+    "training": {"registry", "data", "evaluation", "precision", "ranks"},
     "catalogue": {"study", "registry", "architectures", "components", "network", "cost", "data", "training"},
     "tracking": {"ledger", "spool"},
     "report": {"ledger", "study", "statistics"},
     "distributed": {
         *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),
         *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
+        *("precision", "ranks"),
     },
     "cli": {"*"},
     "__main__": {"cli"},
@@ -48,6 +53,7 @@ ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow"
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
 BARE = {"registry", "architectures", "components", "network", "cost", "data", "training", "evaluation"}
+BARE |= {"description", "receptive_field", "precision", "ranks"}
 ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision needs the last two
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from cnnbench.training.precision import Precision
+from cnnbench.precision import Precision
 
 CPU = torch.device("cpu")
 

@@ -16,10 +16,11 @@ from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.splits import stratified_split
 from cnnbench.evaluation.evaluate import evaluate
+from cnnbench.precision import COMBINATIONS, Precision
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.optimizers import build_optimizer, clip_gradients
 from cnnbench.training.outcome import Diverged, EpochMetrics, Trained
-from cnnbench.training.precision import COMBINATIONS, Precision, probe
+from cnnbench.training.probe import probe
 from cnnbench.training.recipe import KNOBS, Recipe
 from cnnbench.training.schedules import learning_rate, plateaus, stops_early
 

@@ -10,9 +10,10 @@ import torch
 from cnnbench import network
 from cnnbench.distributed.cluster import Share
 from cnnbench.distributed.plan import Row
+from cnnbench.precision import Precision
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory
-from cnnbench.training.precision import Precision, probe
+from cnnbench.training.probe import probe
 from cnnbench.training.whole_file import write_whole
 
 BATCH = 128  # images a probing step; the default batch size

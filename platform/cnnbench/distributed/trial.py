@@ -28,12 +28,12 @@ from cnnbench.distributed.material import Material
 from cnnbench.distributed.spec import TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
+from cnnbench.precision import Precision
+from cnnbench.ranks import Ranks
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import Diverged, EpochMetrics
-from cnnbench.training.precision import Precision
-from cnnbench.training.ranks import Ranks
 from cnnbench.training.recipe import Recipe
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from cnnbench.data.batches import Batches
 from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
-from cnnbench.training.precision import FP32, Precision
-from cnnbench.training.ranks import ALONE, Ranks
+from cnnbench.precision import FP32, Precision
+from cnnbench.ranks import ALONE, Ranks
 
 BATCH_SIZE = 256  # images of one rank
 

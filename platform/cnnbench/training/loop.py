@@ -20,11 +20,11 @@ from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.evaluation.evaluate import evaluate_batches, evaluation_batches
+from cnnbench.precision import FP32, Precision
+from cnnbench.ranks import Ranks
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.optimizers import build_optimizer, clip_gradients
 from cnnbench.training.outcome import Diverged, EpochMetrics, Trained, best_epoch
-from cnnbench.training.precision import FP32, Precision
-from cnnbench.training.ranks import Ranks
 from cnnbench.training.recipe import Recipe
 from cnnbench.training.schedules import learning_rate, stops_early
 from cnnbench.training.tally import Tally

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from cnnbench.ranks import Ranks
 from cnnbench.training.outcome import Diverged
-from cnnbench.training.ranks import Ranks
 
 STEPS_BETWEEN_READS = 16  # on a GPU, or over ranks, each read makes the device or the other ranks wait
 
