@@ -131,6 +131,11 @@ class TrialRecord(Frozen):
     seed: int
     split: Split
     budget: Budget
+    control: Literal["a/a", "majority"] | None = Field(
+        default=None,
+        description="a/a: a final of the best row's configuration again, with other seeds, under a row of its own; "
+        "majority: always the training split's largest class",
+    )
     status: Status
     reason: str = Field(default="", description="why a trial did not complete")
     score: float | None = Field(description="validation accuracy in [0, 1] that the search maximises; None in a final")
