@@ -1,5 +1,7 @@
 """What a network costs before it is trained: parameters, multiply-accumulates, size."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -43,12 +45,19 @@ def measure(network: nn.Module, input: tuple[int, int, int]) -> NetworkCost:
 
 
 def _flops(network: nn.Module, input: tuple[int, int, int]) -> int:
+    with counting() as counter:
+        meta_copy(network)(torch.empty((1, *input), device="meta"))
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Counts the FLOPs of what runs inside, without gradients."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # its fused kernel is not counted
     try:
         # under inference_mode, which a caller may be in, nothing is counted
         with torch.inference_mode(False), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            meta_copy(network)(torch.empty((1, *input), device="meta"))
+            yield counter
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    return int(counter.get_total_flops())
