@@ -40,10 +40,17 @@ class Field:
         return Field((math.inf, math.inf), self.stride)
 
 
-_POOLS = (F.max_pool2d, F.avg_pool2d, torch.max_pool2d)
 _ADAPTIVE = (F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
 _ADAPTIVE_MODULES = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-_CONVOLUTIONS = (F.conv2d, torch.conv2d)
+_MAX = ("input", "kernel_size", "stride", "padding", "dilation")
+_CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation")
+_WINDOW_ARGUMENTS: dict[Any, tuple[str, ...]] = {
+    F.max_pool2d: _MAX,
+    torch.max_pool2d: _MAX,
+    F.avg_pool2d: ("input", "kernel_size", "stride"),
+    F.conv2d: _CONVOLUTION,
+    torch.conv2d: _CONVOLUTION,
+}
 _REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "logsumexp")
 _ATTENTION = ("scaled_dot_product_attention", "shifted_window_attention", "matmul", "bmm", "einsum")
 
@@ -118,7 +125,8 @@ def _sees_all(node: fx.Node, module: nn.Module | None, source: fx.Node) -> bool:
         return len(shape) == 2
     if _map_size(source) in (None, (1, 1)) or hasattr(module, "kernel_size"):
         return False
-    return math.prod(node.meta.get("shape", ())) == shape[0] * shape[source.meta["channel_dim"]]
+    channels: int = shape[source.meta["channel_dim"]]
+    return math.prod(node.meta.get("shape", ())) == shape[0] * channels
 
 
 def _reduces_maps(node: fx.Node, source: fx.Node) -> bool:
@@ -168,18 +176,11 @@ def _windows_of(module: nn.Module) -> Iterator[tuple[Pair, Pair]]:
 
 
 def _window_of_call(node: fx.Node) -> list[tuple[Pair, Pair]]:
-    given: dict[str, Any]
-    if node.target in _POOLS:
-        names = ("input", "kernel_size", "stride", "padding", "dilation")
-        given = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
-        if node.target is F.avg_pool2d:
-            given.pop("dilation", None)  # its place in the arguments is ceil_mode's
-        return [_window(given)]
-    if node.target in _CONVOLUTIONS:
-        names = ("input", "weight", "bias", "stride", "padding", "dilation")
-        given = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
-        return [_window({"stride": 1} | given | {"kernel_size": given["weight"].meta["shape"][2:]})]
-    return []
+    names = _WINDOW_ARGUMENTS.get(node.target, ())
+    given: dict[str, Any] = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    if "weight" in names:
+        given = {"stride": 1, **given, "kernel_size": given["weight"].meta["shape"][2:]}
+    return [_window(given)] if names else []
 
 
 def _window(given: Mapping[str, Any]) -> tuple[Pair, Pair]:
