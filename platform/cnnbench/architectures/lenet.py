@@ -7,7 +7,8 @@ from cnnbench.architectures.catalogue import ARCHITECTURES
 
 class LeNet5(nn.Module):
     """As published: tanh and average pooling. Simplified, as usual: C3 sees all maps of S2, the pooling has no
-    trained coefficients, the output layer is linear. 61,706 parameters on 32×32 grey images of 10 classes.
+    trained coefficients, tanh no scale, and the output layer is linear. 61,706 parameters on 32×32 grey images of 10
+    classes, 62,006 on colour ones.
 
     The paper's 32×32 input leaves 5×5 maps to C5. Images smaller than 32 are padded by 2 in C1, so that 28×28 has the
     same maps; at other sizes C5 takes whatever maps S4 leaves (2×2 from 16×16).

@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015, arXiv:1512.03385): ResNet-20 of its section 4.2, and torchvision's ResNet-18."""
+"""ResNet (He et al. 2015, arXiv:1512.03385): its section 4.2's for small images, and torchvision's ResNet-18."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock as TorchvisionBlock
 from torchvision.models.resnet import ResNet
 
-from cnnbench.architectures.catalogue import ARCHITECTURES, scaled
+from cnnbench.architectures.catalogue import ARCHITECTURES, deepened, scaled
 from cnnbench.architectures.stem import replace_conv
 
 
@@ -70,8 +70,29 @@ class SmallResNet(nn.Module):
 
 
 @ARCHITECTURES.register("resnet20", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 4})
-def resnet20(num_classes: int, in_channels: int = 3, *, width: float = 1.0) -> nn.Module:
-    return SmallResNet(3, num_classes, in_channels, width)
+def resnet20(num_classes: int, in_channels: int = 3, *, width: float = 1.0, depth: float = 1.0) -> nn.Module:
+    return SmallResNet(deepened(3, depth), num_classes, in_channels, width)
+
+
+@ARCHITECTURES.register("resnet32", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 4})
+def resnet32(num_classes: int, in_channels: int = 3, *, width: float = 1.0, depth: float = 1.0) -> nn.Module:
+    return SmallResNet(deepened(5, depth), num_classes, in_channels, width)
+
+
+@ARCHITECTURES.register("resnet44", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 4})
+def resnet44(num_classes: int, in_channels: int = 3, *, width: float = 1.0, depth: float = 1.0) -> nn.Module:
+    return SmallResNet(deepened(7, depth), num_classes, in_channels, width)
+
+
+@ARCHITECTURES.register("resnet56", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 4})
+def resnet56(num_classes: int, in_channels: int = 3, *, width: float = 1.0, depth: float = 1.0) -> nn.Module:
+    return SmallResNet(deepened(9, depth), num_classes, in_channels, width)
+
+
+@ARCHITECTURES.register("resnet110", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 4})
+def resnet110(num_classes: int, in_channels: int = 3, *, width: float = 1.0, depth: float = 1.0) -> nn.Module:
+    """The paper warms it up: a learning rate of 0.01 until the training error is below 80 %, then 0.1."""
+    return SmallResNet(deepened(18, depth), num_classes, in_channels, width)
 
 
 class _WideResNet(ResNet):  # type: ignore[misc]

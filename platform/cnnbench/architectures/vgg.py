@@ -1,42 +1,19 @@
 """VGG (Simonyan & Zisserman 2014, arXiv:1409.1556), with and without batch normalisation (2015, arXiv:1502.03167)."""
 
-from torch import Tensor, nn
-from torchvision.models.vgg import VGG, cfgs, make_layers
+from torch import nn
+from torchvision.models.vgg import VGG
 
 from cnnbench.architectures.catalogue import ARCHITECTURES, scaled
-from cnnbench.architectures.stem import replace_conv
+from cnnbench.architectures.vgg_gap import GlobalPoolingVGG, vgg_features
 
 _SMALLEST = {"small": 16, "imagenet": 32}
 
 
-class SmallVGG(nn.Module):
-    """VGG for small images: torchvision's convolutions, but global average pooling in place of the fifth max-pooling
-    (so that 16×16 images fit), and one linear layer in place of the 4096-4096 head."""
-
-    def __init__(self, features: nn.Sequential, channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.features = features[:-1]
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.classifier = nn.Linear(channels, num_classes)
-        for module in self.features:
-            if isinstance(module, nn.Conv2d):  # as torchvision's VGG does; 16 layers do not train without it
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.flatten(self.avgpool(self.features(x))))
-        return logits
-
-
 def _vgg(layers: str, batch_norm: bool, num_classes: int, in_channels: int, stem: str, width: float) -> nn.Module:
-    plan = [layer if isinstance(layer, str) else scaled(layer, width) for layer in cfgs[layers]]
-    features: nn.Sequential = make_layers(plan, batch_norm=batch_norm)
-    if in_channels != 3:
-        replace_conv(features, "0", in_channels=in_channels)
+    """With the small stem global average pooling takes the place of the fifth max-pooling and of the 4096-4096 head."""
+    features = vgg_features(layers, batch_norm, in_channels, width)
     if stem == "small":
-        return SmallVGG(features, scaled(512, width), num_classes)
+        return GlobalPoolingVGG(features[:-1], scaled(512, width), num_classes)
     if width != 1:
         raise ValueError("vgg: width applies to the small stem; with the imagenet stem it must be 1")
     network: nn.Module = VGG(features, num_classes)
