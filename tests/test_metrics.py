@@ -1,5 +1,7 @@
 """Evaluation and per-class scores; scikit-learn is the oracle."""
 
+import math
+
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -8,6 +10,7 @@ from torch import nn
 from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
 from cnnbench.evaluation.evaluate import evaluate
+from cnnbench.evaluation.majority import majority_class
 from cnnbench.evaluation.metrics import ClassScore, class_scores
 
 
@@ -66,3 +69,12 @@ def test_dropout_and_batch_statistics_are_off_in_evaluation():
     ]
     assert results[0].loss == results[1].loss
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_the_majority_baseline_calls_every_image_the_largest_training_class():
+    training, test = torch.tensor([2, 2, 2, 0, 1]), torch.tensor([0, 2, 2, 1])
+    scored = majority_class(training, test, classes=4)
+    assert scored.accuracy == 0.5
+    assert scored.confusion.tolist() == [[0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 2, 0], [0, 0, 0, 0]]
+    # counts 1, 1, 3, 0, each one higher, of nine
+    assert scored.loss == pytest.approx(-(2 * math.log(2 / 9) + 2 * math.log(4 / 9)) / 4)

@@ -110,6 +110,23 @@ def test_every_architecture_gets_its_trials_and_its_finals(finished):
         assert all(r.components["activation"].sites > 0 for r in records if r.row == row)
 
 
+def test_the_best_row_is_run_again_with_other_seeds_and_the_majority_class_stands_beside_it(finished):
+    records = finished[0].records()
+    means = {
+        row: sum(r.test.accuracy for r in records if r.row == row and r.test) for row in ("lenet5", "simple_cnn_w0.25")
+    }
+    best = max(means, key=means.get)
+    again = [r for r in records if r.control == "a/a"]
+    finals = {r.index: r for r in records if r.row == best and r.stage == "final"}
+    assert [r.row for r in again] == [f"{best}_aa"] * 6 and sorted(finals) == [r.index for r in again]
+    for control in again:
+        final = finals[control.index]
+        assert control.hyperparameters == final.hyperparameters and control.components == final.components
+        assert control.stop_epoch == final.stop_epoch and control.seed not in {r.seed for r in finals.values()}
+    (majority,) = (r for r in records if r.control == "majority")
+    assert max(sum(row) for row in majority.test.confusion) / 359 >= majority.test.accuracy > 0.05
+
+
 def test_only_finals_have_seen_the_test_images(finished):
     for r in finished[0].records():
         if r.stage == "search":
@@ -123,7 +140,7 @@ def test_the_csv_has_one_row_an_architecture_in_the_agreed_columns(finished):
     text = (finished[0].folder / "reports/tiny/leaderboard.csv").read_text()
     assert text.splitlines()[0].startswith(COLUMNS)
     rows = list(csv.DictReader(text.splitlines()))
-    assert {row["architecture"] for row in rows} == {"lenet5", "simple_cnn_w0.25"}
+    assert {row["architecture"] for row in rows} > {"lenet5", "simple_cnn_w0.25", "majority_class"}
     finals = [r for r in finished[0].records() if r.row == "lenet5" and r.test]
     mean = sum(r.test.accuracy for r in finals) / 6
     (row,) = (row for row in rows if row["architecture"] == "lenet5")
@@ -150,7 +167,7 @@ def test_the_same_study_run_again_does_nothing_twice(finished):
     place, _ = finished
     before = place.outcome()
     output = place.run()
-    assert "all 18 trials of this study are finished" in output and "Leaderboard:" in output
+    assert "all 25 trials of this study are finished" in output and "Leaderboard:" in output
     assert place.outcome() == before
 
 
@@ -218,7 +235,7 @@ def test_two_ddp_workers_train_the_same_final_as_one(tmp_path):
         folder.mkdir()
         place = Place(folder, study)
         place.run("--set", f"finals.workers={workers}")
-        (final,) = (r for r in place.records() if r.stage == "final")
+        (final,) = (r for r in place.records() if r.stage == "final" and r.control is None)
         assert final.status == "completed" and final.machine.workers == workers, final.reason
         curves.append([point.train_loss for point in final.epochs])
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
@@ -232,7 +249,8 @@ def test_a_search_that_a_time_limit_ended_is_not_taken_up_again_after_its_finals
     before = place.outcome()
     searched = [r for r in place.records() if r.stage == "search"]
     assert 1 <= len(searched) < 18
-    assert {r.row for r in place.records() if r.stage == "final"} == {r.row for r in searched}
+    finals = [r for r in place.records() if r.stage == "final" and r.control is None]
+    assert {r.row for r in finals} == {r.row for r in searched}
     assert "nothing is run again" in place.run()
     assert place.outcome() == before
 
@@ -245,4 +263,5 @@ def test_a_diverged_trial_is_recorded_and_does_not_end_the_study(tmp_path):
     diverged = [r for r in place.records() if r.status == "diverged"]
     assert diverged and all(r.hyperparameters["lr"] == 100.0 and r.score is None for r in diverged)
     assert "diverged at step" in output
-    assert all(r.hyperparameters["lr"] == 0.05 for r in place.records() if r.stage == "final")
+    finals = [r for r in place.records() if r.stage == "final" and r.control is None]
+    assert finals and all(r.hyperparameters["lr"] == 0.05 for r in finals)

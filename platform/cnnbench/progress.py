@@ -1,7 +1,7 @@
 """What a running study shows: one live view in a terminal, a plain line a trial elsewhere. Knows no Ray."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,7 +63,8 @@ class StudyView:
         self._console = console
         self._study = study
         self._trials, self._seeds = trials, seeds
-        self._rows: Mapping[str, _Row] = {row: _Row() for row in rows}
+        self._searched = tuple(rows)
+        self._rows = {row: _Row() for row in rows}
         self._stage, self._total, self._done, self._kept = "starting", 0, 0, 0
         self._begun = self._stage_begun = time.monotonic()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
@@ -86,27 +87,32 @@ class StudyView:
         self._stage, self._total, self._done, self._kept = name, total, len(done), len(done)
         self._stage_begun = time.monotonic()
         for record in done:
-            if record.row in self._rows:
-                self._rows[record.row].count(record)
+            self._row(record.row).count(record)
         kept = f", {len(done)} kept from before" if done else ""
         self.say(f"{name}: {total} trials{kept}")
 
     def started(self, progress: Running) -> None:
-        self._rows[progress.spec.row].running[progress.spec.trial_id] = "begun"
+        self._row(progress.spec.row).running[progress.spec.trial_id] = "begun"
 
     def epoch(self, progress: Running, point: EpochPoint) -> None:
-        self._rows[progress.spec.row].running[progress.spec.trial_id] = f"{point.epoch}/{progress.spec.epochs}"
+        self._row(progress.spec.row).running[progress.spec.trial_id] = f"{point.epoch}/{progress.spec.epochs}"
 
     def retried(self, progress: Running, reason: str) -> None:
         self.say(f"{progress.spec.trial_id}: {reason}; retry {progress.retries}/2")
 
     def finished(self, record: TrialRecord) -> None:
-        row = self._rows[record.row]
+        if record.control == "majority":  # nothing ran
+            return
+        row = self._row(record.row)
         row.running.pop(record.trial_id, None)
         row.count(record)
         self._done += 1
         if record.status in FAILED or not self._console.is_terminal:
             self.say(self._line(record))
+
+    def _row(self, name: str) -> _Row:
+        """A row of the study, or one that was added to it: a control."""
+        return self._rows.setdefault(name, _Row())
 
     def _line(self, record: TrialRecord) -> str:
         words = [f"{self._stage} {self._done}/{self._total}", record.trial_id, record.status]
@@ -132,7 +138,8 @@ class StudyView:
         for name, row in self._rows.items():
             done = row.completed + row.pruned + row.failed
             table.add_row(
-                Text(name), f"{done}/{self._trials}", str(row.pruned), str(row.failed),
+                Text(name), f"{done}/{self._trials}" if name in self._searched else "",
+                str(row.pruned), str(row.failed),
                 "" if row.best is None else f"{100 * row.best:.2f} %", f"{row.finals}/{self._seeds}",
                 Text(" ".join(f"{trial[len(name) + 1 :]}: {at}" for trial, at in row.running.items()), style="dim"),
             )  # fmt: skip

@@ -72,13 +72,16 @@ class Architecture(Part):
 
     name: str
     label: Slug | None = None
-    width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0  # multiplies the channel counts
+    depth: Annotated[float, Field(gt=0, le=16)] = 1.0  # multiplies the blocks of each stage
     stem: Literal["auto", "small", "imagenet"] = "auto"
 
     @property
     def row(self) -> str:
         """The row's name in the leaderboard."""
-        return self.label or (self.name if self.width == 1 else f"{self.name}_w{self.width:g}")
+        width = "" if self.width == 1 else f"_w{self.width:g}"
+        depth = "" if self.depth == 1 else f"_d{self.depth:g}"
+        return self.label or self.name + width + depth
 
 
 class Budget(Part):
@@ -264,6 +267,9 @@ def _check_names(study: Study, vocabulary: Vocabulary) -> list[str]:
             known = ", ".join(vocabulary.architectures)
             errors.append(f"architectures.{number}: unknown architecture {architecture.name!r}; choose from {known}")
     rows = [architecture.row for architecture in study.architectures]
+    for row in rows:
+        if row.endswith("_aa") or row == "majority_class":
+            errors.append(f"architectures: the name {row!r} is kept for the study's controls; give that row a 'label'")
     for row in sorted({row for row in rows if rows.count(row) > 1}):
         errors.append(f"architectures: two rows are called {row!r}; give one of them a 'label'")
     if study.finals.seeds < FEWEST_SEEDS and not study.finals.few_seeds_reason:

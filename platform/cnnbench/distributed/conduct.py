@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import ray
 from ray import tune as ray_tune
 
-from cnnbench.distributed import cluster
+from cnnbench.distributed import cluster, controls
 from cnnbench.distributed.material import Material, Sources, open_sources
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.probe import choose_precision
@@ -23,7 +23,7 @@ from cnnbench.distributed.stages import FinalsStage, Observer, Recorder, SearchS
 from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
 from cnnbench.distributed.tune import Stage, interruptible, run_stage
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.study import Study, StudyError
+from cnnbench.study import Architecture, Study, StudyError
 from cnnbench.tracking import without_password
 from cnnbench.training.whole_file import write_whole
 
@@ -88,7 +88,7 @@ def study_is_done(study: Study, rows: Mapping[str, Row], records: Sequence[Trial
         wanted = study.finals.seeds if any(record.status == "completed" for record in searched) else 0
         if (len(searched) < study.budget.trials and not finals_begun(records)) or len(finals) < wanted:
             return False
-    return True
+    return not controls.are_missing(records, list(rows), study.finals.seeds)
 
 
 def _search(
@@ -112,12 +112,28 @@ def _finals(
     interrupted: threading.Event,
 ) -> None:
     winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
+    if not winners:
+        return
     share = cluster.share(study.resources, study.finals.workers, view.say)
-    stage = FinalsStage(study, rows, recorder, share.gpus, winners)
-    view.stage("finals", stage.total, [record for record in recorder.records if record.stage == "final"])
+    material = sources.for_finals()  # the test images are read here, and not before
+    recorder.split = material.split
+    first_seed = study.finals.first_seed
+    stage = FinalsStage(study, rows, recorder, share.gpus, winners, first_seed=first_seed)
+    view.stage("finals", stage.total, [r for r in recorder.records if r.stage == "final" and r.control is None])
     if stage.left:
-        material = sources.for_finals()  # the test images are read here, and not before
-        recorder.split = material.split
+        _run(stage, material, share, study, interrupted, None)
+    if not controls.has_majority(recorder.records):
+        controls.record_majority(recorder, material)
+    best = controls.best_row(recorder.records, list(rows), study.finals.seeds)
+    if best is None:
+        return
+    row, winner = controls.again(rows[best], winners[best])
+    stage = FinalsStage(
+        study, {row.label: row}, recorder, share.gpus, {row.label: winner},
+        first_seed=first_seed + controls.SEED_OFFSET, control="a/a",
+    )  # fmt: skip
+    view.stage("controls", stage.total, [r for r in recorder.records if r.control == "a/a" and r.row == row.label])
+    if stage.left:
         _run(stage, material, share, study, interrupted, None)
 
 
@@ -163,6 +179,8 @@ def continue_study(study: Study, records: Sequence[TrialRecord], material: Mater
     now = resolved(study)
     if path.exists() and records:
         before = json.loads(path.read_text())
+        options = Architecture(name="").model_dump(mode="json")  # an earlier cnnbench did not know all of them
+        before["architectures"] = [{**options, **row} for row in before["architectures"]]
         free = FREE if finals_begun(records) else FREE + FREE_UNTIL_FINALS
         old, new = _leaves(before), _leaves(now)
         errors = [

@@ -18,6 +18,7 @@ class TrialSpec:
     row: str
     architecture: str
     width: float
+    depth: float
     stem: str
     image_size: int
     components: Mapping[str, str | float]
@@ -33,6 +34,7 @@ class TrialSpec:
     workers: int  # DDP ranks
     cpus: float  # of each worker
     gpus: float  # of each worker; 0: it trains on the CPU
+    control: Literal["a/a"] | None = None
 
     def as_config(self) -> dict[str, Any]:
         """For Tune's ``config``: one string, so that Tune neither flattens nor copies what is in it."""

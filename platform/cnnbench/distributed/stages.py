@@ -3,10 +3,10 @@ line when one ends."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from cnnbench.distributed.machine import commit
 from cnnbench.distributed.plan import Row
@@ -42,12 +42,16 @@ class Recorder:
 
     def write(self, progress: Progress, row: Row, status: str, reason: str, end: Mapping[str, Any]) -> TrialRecord:
         record = self._record(progress, row, status, reason, end)
+        self.add(record)
+        CheckpointFile(Path(progress.spec.checkpoint)).remove()
+        return record
+
+    def add(self, record: TrialRecord) -> None:
+        """Writes a record down, then tells everyone of it."""
         self.ledger.append(record)
         self.records.append(record)
-        CheckpointFile(Path(progress.spec.checkpoint)).remove()
         for observer in self.observers:
             observer.finished(record)
-        return record
 
     def _record(self, progress: Progress, row: Row, status: str, reason: str, end: Mapping[str, Any]) -> TrialRecord:
         spec, facts = progress.spec, progress.facts
@@ -63,7 +67,7 @@ class Recorder:
                 "architecture": spec.architecture,
                 "year": row.year,
                 "family": row.family,
-                "options": {"width": spec.width, "stem": facts.get("stem", spec.stem)},
+                "options": {"width": spec.width, "depth": spec.depth, "stem": facts.get("stem", spec.stem)},
                 "components": {
                     **{kind: {"value": value, "sites": row.sites[kind]} for kind, value in spec.components.items()},
                     **facts.get("components", {}),
@@ -71,6 +75,7 @@ class Recorder:
                 },
                 "hyperparameters": spec.hyperparameters,
                 "seed": spec.seed,
+                "control": spec.control,
                 "split": self.split,
                 "budget": {
                     "epochs_asked": spec.epochs,
@@ -165,6 +170,7 @@ class _Stage:
             row=row.label,
             architecture=row.architecture.name,
             width=row.architecture.width,
+            depth=row.architecture.depth,
             stem=row.architecture.stem,
             image_size=self._study.data.image_size,
             components=components,
@@ -240,22 +246,27 @@ def freeze(rows: Sequence[str], records: Sequence[TrialRecord], path: Path) -> d
 class FinalsStage(_Stage):
     """Each winner with each seed: the same seeds for every row, row by row within a seed."""
 
-    name = "finals"
-
     def __init__(
-        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, winners: Mapping[str, Winner]
-    ) -> None:
+        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, winners: Mapping[str, Winner],
+        *, first_seed: int, control: Literal["a/a"] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(study, rows, recorder, gpus)
+        self.name = "controls" if control else "finals"
+        self._control = control
         done = {record.trial_id for record in recorder.records if record.stage == "final"}
-        specs = [self._final(winners[row], index) for index in range(study.finals.seeds) for row in winners]
+        specs = [
+            self._final(winner, index, first_seed + index)
+            for index in range(study.finals.seeds)
+            for winner in winners.values()
+        ]
         self.left = [spec for spec in specs if spec.trial_id not in done]
         self.total = len(specs)
 
     def ask(self) -> TrialSpec | None:
         return self.left.pop(0) if self.left else None
 
-    def _final(self, winner: Winner, index: int) -> TrialSpec:
-        seed = self._study.finals.first_seed + index
+    def _final(self, winner: Winner, index: int, seed: int) -> TrialSpec:
         trial_id = f"{winner.row}-final-{seed}"
         row, workers = self._rows[winner.row], self._study.finals.workers
-        return self._spec(row, "final", trial_id, index, winner.values, seed, winner.stop_epoch, workers)
+        spec = self._spec(row, "final", trial_id, index, winner.values, seed, winner.stop_epoch, workers)
+        return replace(spec, control=self._control)
