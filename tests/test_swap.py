@@ -181,6 +181,37 @@ def test_torchvisions_squeeze_excitation_stays_whole():
     assert isinstance(swapped.get_submodule("2.activation"), nn.ReLU)
 
 
+class Auxiliary(nn.Module):
+    """A last module that gives its inputs in training, and the first alone in evaluation."""
+
+    opaque = True
+
+    def forward(self, logits, auxiliary):
+        return (logits, auxiliary) if self.training else logits
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, kernel_size=1)
+        self.act = nn.ReLU()
+        self.fc1 = nn.Linear(4, 5)
+        self.fc2 = nn.Linear(4, 5)
+        self.heads = Auxiliary()
+
+    def forward(self, x):
+        x = self.act(self.conv(x)).mean([2, 3])
+        return self.heads(self.fc1(x), self.fc2(x))
+
+
+def test_an_opaque_module_is_not_opened_and_may_do_something_else_in_training():
+    swapped, report = swap(TwoHeads(), {"activation": "mish"}, IMAGE)
+    logits, auxiliary = swapped.train()(images())
+    assert report.components["activation"].sites == 1
+    assert logits.shape == auxiliary.shape == (4, 5)
+    assert torch.equal(swapped.eval()(images()), logits)
+
+
 def test_functional_dropout_is_active_in_training_alone_after_tracing():
     swapped, report = swap(Functional(), {"activation": "mish"}, IMAGE)
     assert "dropout" not in report.components

@@ -27,7 +27,9 @@ _CHANNELS_IN_1 = (
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         ours = type(m).__module__.startswith("cnnbench.components.")
-        return ours or isinstance(m, _LEAVES) or super().is_leaf_module(m, module_qualified_name)
+        # an architecture's own gate, or a part that does something else in training, says so itself
+        opaque = bool(getattr(type(m), "opaque", False))
+        return ours or opaque or isinstance(m, _LEAVES) or super().is_leaf_module(m, module_qualified_name)
 
 
 def meta_copy(network: nn.Module) -> Any:
