@@ -126,7 +126,7 @@ def _sees_all(node: fx.Node, module: nn.Module | None, source: fx.Node) -> bool:
     if _map_size(source) in (None, (1, 1)) or hasattr(module, "kernel_size"):
         return False
     channels: int = shape[source.meta["channel_dim"]]
-    return math.prod(node.meta.get("shape", ())) == shape[0] * channels
+    return bool(math.prod(node.meta.get("shape", ())) == shape[0] * channels)
 
 
 def _reduces_maps(node: fx.Node, source: fx.Node) -> bool:

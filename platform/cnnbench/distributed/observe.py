@@ -25,7 +25,7 @@ class Tracking:
 
     def started(self, progress: Progress) -> None:
         spec = progress.spec
-        params = {**spec.components, **spec.hyperparameters, "seed": spec.seed, "width": spec.width}
+        params = {**spec.components, **spec.hyperparameters, "seed": spec.seed, "width": spec.width, "depth": spec.depth}
         self._open().started(
             spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.architecture, params=params, tags={}
         )

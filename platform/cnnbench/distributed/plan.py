@@ -69,7 +69,7 @@ class _Unfit(Exception):
 def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> Row:
     size = study.data.image_size
     shape: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": size}
-    options: dict[str, Any] = {"stem": architecture.stem, "width": architecture.width}
+    options: dict[str, Any] = {"stem": architecture.stem, "width": architecture.width, "depth": architecture.depth}
     searched = {name: domain for name, _, domain in walk(study.space) if name in KINDS}
     try:
         sites = network.sites(architecture.name, **shape, **options)

@@ -24,11 +24,11 @@ def probe_row(row: Row, *, channels: int, classes: int, image_size: int, threads
     """The fastest combination of number format and layout for a row's original network, and images/s of each."""
     torch.set_num_threads(threads)
     keep_freed_memory()  # as a trial does
-    options = {"stem": row.architecture.stem, "width": row.architecture.width}
+    options = {name: getattr(row.architecture, name) for name in ("stem", "width", "depth")}
 
     def factory() -> torch.nn.Module:
         return network.build(
-            row.architecture.name, classes=classes, channels=channels, image_size=image_size, **options  # type: ignore[arg-type]
+            row.architecture.name, classes=classes, channels=channels, image_size=image_size, **options
         )[0]  # fmt: skip
 
     device = torch.device("cuda" if gpus else "cpu")

@@ -72,7 +72,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
     shape = (material.channels, spec.image_size, spec.image_size)
     built, sites = network.build(
         spec.architecture, classes=len(material.classes), channels=material.channels, image_size=spec.image_size,
-        stem=spec.stem, width=spec.width, components=spec.components,
+        stem=spec.stem, width=spec.width, depth=spec.depth, components=spec.components,
     )  # fmt: skip
     facts = {
         "cost": asdict(cost.measure(built, shape)),
