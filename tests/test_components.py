@@ -1,103 +1,168 @@
-"""Each component alone: its values by hand, and the places that it takes or refuses."""
+"""What holds for every component: shapes, gradients, layouts, number formats, copies; and how values are checked."""
+
+import copy
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from cnnbench.components import COMPONENTS, ComponentError, allowed, check
+from cnnbench.components import COMPONENTS, ComponentError, allowed, check, swap
 from cnnbench.components.kinds import Place, Unsuitable, Window
-from cnnbench.components.normalization import groups_of
 
-NCHW = Place((1, 32, 4, 4), 1)
-NHWC = Place((1, 4, 4, 32), 3)
-
-
-def make(kind: str, value: str, place: Place) -> nn.Module:
-    return COMPONENTS[kind][value].thing(place)
-
-
-@pytest.mark.parametrize("place", [NCHW, NHWC, Place((1, 32), 1), Place((1, 7, 32), 2)])
-@pytest.mark.parametrize("value", COMPONENTS["activation"])
-def test_every_activation_keeps_the_shape_of_any_layout(value: str, place: Place):
-    assert make("activation", value, place)(torch.randn(place.shape)).shape == place.shape
+WINDOW = Window(kernel_size=3, stride=2, padding=1, ceil_mode=True)
+LAYERS = ("activation", "window_pooling", "global_pooling", "normalization")
+ALL = [(kind, value) for kind in LAYERS for value in COMPONENTS[kind]]
+LEARNED = [("activation", "prelu"), ("activation", "swish"), ("activation", "frelu")]
+LEARNED += [("window_pooling", value) for value in ("mixed", "learnable", "attention")]
+LEARNED += [("normalization", value) for value in COMPONENTS["normalization"] if value != "none"]
+KEEP_SHAPE = [(kind, value) for kind, value in ALL if kind in ("activation", "normalization")]
 
 
-@pytest.mark.parametrize("place", [NCHW, NHWC])
-@pytest.mark.parametrize("value", COMPONENTS["normalization"])
-def test_every_normalization_keeps_the_shape_of_any_layout(value: str, place: Place):
-    assert make("normalization", value, place)(torch.randn(place.shape)).shape == place.shape
+def make(kind: str, value: str, shape: tuple[int, ...], channel_dim: int = 1) -> nn.Module:
+    window = WINDOW if kind == "window_pooling" else None
+    return COMPONENTS[kind][value].thing(Place(shape, channel_dim, window))
 
 
-@pytest.mark.parametrize("value", COMPONENTS["normalization"])
-def test_a_normalization_computes_the_same_whether_channels_are_first_or_last(value: str):
+def spaced(*shape: int) -> torch.Tensor:
+    """Random float64 numbers between -4 and 4, none near another, near 0 or near ±3: no kink within reach."""
+    count = torch.Size(shape).numel()
+    generator = torch.Generator().manual_seed(0)
+    return ((torch.randperm(count, generator=generator).double() + 0.5) / count * 8 - 4).view(shape)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("kind", "value"), ALL)
+def test_every_gradient_is_the_derivative(kind: str, value: str, training: bool):
+    needs_more = value in ("group_8", "group_32", "grid_7")
+    shape = (2, 32, 8, 8) if needs_more else (2, 4, 4, 4)
+    component = make(kind, value, shape).double().train(training)
+    inputs = spaced(*shape).requires_grad_()
+
+    def function(*_: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(0)  # the stochastic one draws the same pixels again
+        return component(inputs)
+
+    assert torch.autograd.gradcheck(function, (inputs, *component.parameters()), fast_mode=needs_more)
+
+
+@pytest.mark.parametrize(("kind", "value"), ALL)
+def test_every_learned_parameter_gets_a_gradient(kind: str, value: str):
+    component = make(kind, value, (4, 32, 8, 8))
+    inputs = torch.randn(4, 32, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (component(inputs) ** 3).sum().backward()
+    gradients = [parameter.grad.abs().sum() for parameter in component.parameters()]
+    assert bool(gradients) == ((kind, value) in LEARNED)
+    assert all(gradient > 0 for gradient in gradients)
+
+
+@pytest.mark.parametrize(("kind", "value"), ALL)
+def test_every_component_keeps_its_results_in_another_memory_layout(kind: str, value: str):
+    inputs = torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0))
+    for training in (True, False):
+        component = make(kind, value, (1, 32, 8, 8)).train(training)
+        last = copy.deepcopy(component).to(memory_format=torch.channels_last)
+        torch.manual_seed(0)
+        expected = component(inputs)
+        torch.manual_seed(0)
+        assert torch.allclose(last(inputs.contiguous(memory_format=torch.channels_last)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "value"), ALL)
+def test_every_component_takes_bf16_and_rounds_no_worse_than_it(kind: str, value: str):
+    component = make(kind, value, (1, 32, 8, 8)).eval()  # drawing from rounded weights may draw another pixel
+    inputs = torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    expected = component(inputs.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = component(inputs.requires_grad_())
+        outputs.float().sum().backward()
+    # eight bits of mantissa: a rounding error of 1/256 a step, and a few steps
+    assert torch.allclose(outputs.float(), expected, rtol=0.02, atol=0.02)
+    assert inputs.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("kind", "value"), ALL)
+def test_every_component_is_built_and_run_without_memory_on_the_meta_device(kind: str, value: str):
+    with torch.device("meta"):
+        component = make(kind, value, (1, 32, 8, 8))
+        outputs = component(torch.empty(2, 32, 8, 8))
+    assert outputs.is_meta
+    assert outputs.shape == make(kind, value, (1, 32, 8, 8))(torch.randn(2, 32, 8, 8)).shape
+
+
+@pytest.mark.parametrize(("kind", "value"), ALL)
+def test_a_copy_and_a_state_dict_carry_all_of_it_and_nothing_is_shared(kind: str, value: str):
+    component, other = (make(kind, value, (1, 32, 8, 8)) for _ in range(2))
+    component(torch.randn(4, 32, 8, 8))  # moves running averages
+    assert not {id(tensor) for tensor in component.parameters()} & {id(tensor) for tensor in other.parameters()}
+    other.load_state_dict(component.state_dict())
+    inputs = torch.randn(2, 32, 8, 8)
+    expected = component.eval()(inputs)
+    assert torch.equal(other.eval()(inputs), expected)
+    assert torch.equal(copy.deepcopy(component)(inputs), expected)
+
+
+@pytest.mark.parametrize(("kind", "value"), KEEP_SHAPE)
+def test_activations_and_norms_compute_the_same_whether_channels_are_first_or_last(kind: str, value: str):
+    first, last = make(kind, value, (1, 32, 4, 4)), make(kind, value, (1, 4, 4, 32), channel_dim=3)
+    for target, source in zip(last.parameters(), first.parameters(), strict=True):
+        target.data.copy_(source.data)
     images = torch.randn(2, 32, 4, 4)
-    first, last = make("normalization", value, NCHW), make("normalization", value, NHWC)
     assert torch.allclose(first(images).movedim(1, -1), last(images.movedim(1, -1)), atol=1e-6)
 
 
-def test_prelu_learns_one_slope_for_each_channel_where_channels_are_last():
-    prelu = make("activation", "prelu", Place((1, 1, 1, 2), 3))
-    (slopes,) = prelu.parameters()
-    with torch.no_grad():
-        slopes.copy_(torch.tensor([0.5, 0.0]))
-    assert prelu(torch.tensor([[[[-2.0, -2.0]]]])).tolist() == [[[[-1.0, 0.0]]]]
+@pytest.mark.parametrize(
+    ("was", "kind", "value"),
+    [
+        (nn.LeakyReLU(0.2), "activation", "leaky_relu"),
+        (nn.ELU(0.5), "activation", "elu"),
+        (nn.GELU("tanh"), "activation", "gelu"),
+        (nn.GELU(), "activation", "gelu_tanh"),
+        (nn.SiLU(), "activation", "swish"),
+        (nn.GroupNorm(2, 64), "normalization", "group"),
+        (nn.GroupNorm(2, 64), "normalization", "group_8"),
+        (nn.LayerNorm([64, 4, 4]), "normalization", "layer"),
+    ],
+)
+def test_a_namesake_with_other_arguments_is_not_taken_for_the_component(was: nn.Module, kind: str, value: str):
+    network = nn.Sequential(nn.Conv2d(3, 64, 1), was)
+    swapped, report = swap(network, {kind: value}, (3, 4, 4))
+    assert report.components[kind].how == "replaced"
+    assert repr(swapped.get_submodule("1")) == repr(make(kind, value, (1, 64, 4, 4)))
 
 
-def test_layer_normalization_is_over_the_channels_of_each_position():
-    images = torch.tensor([[[[1.0, 10.0]], [[3.0, 30.0]]]])  # two channels, two positions
-    normalized = make("normalization", "layer", Place((1, 2, 1, 2)))(images)
-    assert torch.allclose(normalized, torch.tensor([[[[-1.0, -1.0]], [[1.0, 1.0]]]]), atol=1e-4)
+@pytest.mark.parametrize(
+    ("call", "value", "how"),
+    [
+        (lambda x: F.leaky_relu(x, 0.2), "leaky_relu", "replaced"),
+        (lambda x: F.leaky_relu(x, negative_slope=0.01), "leaky_relu", "kept"),
+        (lambda x: F.leaky_relu(x), "leaky_relu", "kept"),
+        (lambda x: F.gelu(x, approximate="tanh"), "gelu", "replaced"),
+        (lambda x: F.gelu(x, approximate="tanh"), "gelu_tanh", "kept"),
+        (lambda x: F.gelu(x), "gelu", "kept"),
+    ],
+)
+def test_the_arguments_of_calls_count_too(call, value: str, how: str):
+    class Calling(nn.Module):
+        def forward(self, x):
+            return call(x)
+
+    assert swap(Calling(), {"activation": value}, (3, 4, 4))[1].components["activation"].how == how
 
 
-@pytest.mark.parametrize(("channels", "groups"), [(8, 1), (16, 1), (32, 2), (58, 2), (64, 4), (116, 4), (512, 32)])
-def test_groups_have_at_least_16_channels_each(channels: int, groups: int):
-    assert groups_of(channels) == groups
-
-
-def test_instance_normalization_refuses_a_map_of_one_position():
-    with pytest.raises(Unsuitable, match=r"1×1 map.*choose batch"):
-        make("normalization", "instance", Place((1, 8, 1, 1)))
-
-
-WINDOW = Place((1, 1, 2, 2), 1, Window(kernel_size=2, stride=2))
-IMAGE = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
-
-
-@pytest.mark.parametrize(("value", "pooled"), [("max", 6.0), ("average", 3.0), ("mixed", 4.5)])
-def test_window_poolings_by_hand(value: str, pooled: float):
-    assert make("window_pooling", value, WINDOW)(IMAGE).tolist() == [[[[pooled]]]]
-
-
-@pytest.mark.parametrize(("value", "pooled"), [("max", 6.0), ("average", 3.0), ("average_max", 4.5)])
-def test_global_poolings_by_hand(value: str, pooled: float):
-    assert make("global_pooling", value, Place((1, 1, 2, 2)))(IMAGE).tolist() == [[[[pooled]]]]
-
-
-@pytest.mark.parametrize("value", COMPONENTS["window_pooling"])
-def test_every_window_pooling_leaves_the_same_size(value: str):
-    place = Place((1, 3, 9, 9), 1, Window(kernel_size=3, stride=2, padding=1, ceil_mode=True))
-    assert make("window_pooling", value, place)(torch.randn(1, 3, 9, 9)).shape == (1, 3, 5, 5)
-
-
-def test_average_pooling_does_not_count_padding():
-    pool = make("window_pooling", "average", Place((1, 1, 2, 2), 1, Window(kernel_size=3, stride=2, padding=1)))
-    assert pool(torch.ones(1, 1, 2, 2)).tolist() == [[[[1.0]]]]
-
-
-def test_average_pooling_refuses_a_dilated_window():
-    with pytest.raises(Unsuitable, match="dilated"):
-        make("window_pooling", "average", Place((1, 1, 9, 9), 1, Window(kernel_size=2, stride=2, dilation=2)))
-
-
-def test_mixed_pooling_learns_its_mixture():
-    mixed = make("window_pooling", "mixed", WINDOW)
-    mixed(IMAGE).sum().backward()
-    (weight,) = mixed.parameters()
-    assert weight.grad.flatten().tolist() == [6.0, 3.0]
+@pytest.mark.parametrize("value", [value for value in COMPONENTS["normalization"] if value != "none"])
+def test_a_norm_that_would_always_give_zero_is_refused(value: str):
+    place = Place((1, 32 if value == "group_32" else 8 if value == "group_8" else 1, 1, 1))
+    if value in ("batch", "switchable"):  # they have the batch, or part of it, to compare with
+        assert COMPONENTS["normalization"][value].thing(place)(torch.randn(8, 1, 1, 1)).abs().max() > 0.1
+        return
+    with pytest.raises(Unsuitable, match=r"always zero; choose batch"):
+        COMPONENTS["normalization"][value].thing(place)
 
 
 def test_allowed_lists_names_or_a_range_in_words():
-    assert allowed("global_pooling") == ("average", "max", "average_max")
+    grids = ("grid_2", "grid_4", "grid_7")
+    assert allowed("global_pooling") == ("average", "max", "average_max", *grids, "flatten")
     assert allowed("dropout") == "number from 0 to 1"
 
 

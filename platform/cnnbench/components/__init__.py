@@ -1,6 +1,6 @@
 """The components that a study may swap, and ``swap``, which puts them into a network of any kind."""
 
-from cnnbench.components import activation, dropout, normalization, pooling  # noqa: F401
+from cnnbench.components import activation, dropout, global_pooling, normalization, window_pooling  # noqa: F401
 from cnnbench.components.kinds import COMPONENTS, ComponentError, allowed, check
 from cnnbench.components.swap import KindReport, SiteReport, count_sites, swap
 

@@ -50,7 +50,8 @@ class Place:
 
 Factory = Callable[[Place], nn.Module]
 
-# Fact of an entry: same_as, the module class, functions and method names that are this value in a network already.
+# Facts of an entry: same_as, the module class, functions and method names that are this value in a network already;
+# same_with, argument → the value that it must have for that, or a function that gives it for a number of channels.
 COMPONENTS: dict[str, Registry[Factory]] = {
     "activation": Registry("activation"),
     "window_pooling": Registry("window_pooling"),

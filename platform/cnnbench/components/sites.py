@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from cnnbench.components import dropout
 from cnnbench.components.kinds import COMPONENTS, KINDS, ChannelsLast, Place, Window
-from cnnbench.components.pooling import MixedPool2d
 from cnnbench.components.trace import inside
 
 # Beyond the values that a study can choose. No sigmoid: in a convolutional network of today it is a gate.
@@ -104,18 +103,33 @@ def _site(traced: fx.GraphModule, node: fx.Node) -> Site | None:
             if len(before) != 4 or isinstance(module, nn.Identity):
                 continue
             channel_dim = _normalized_dim(module, before, channel_dim)
-        return Site(kind, name, node, Place(before, channel_dim, window), _value(kind, node, module))
+        place = Place(before, channel_dim, window)
+        return Site(kind, name, node, place, _value(kind, node, module, place.channels))
     return None
 
 
-def _value(kind: str, node: fx.Node, module: nn.Module | None) -> str | None:
+def _value(kind: str, node: fx.Node, module: nn.Module | None, channels: int) -> str | None:
     thing = node.target if module is None else type(module)
     registry = COMPONENTS[kind]
     for value in registry:
         same = registry[value].facts["same_as"]
-        if thing in same or (kind == "normalization" and isinstance(module, same)):
+        wanted = registry[value].facts.get("same_with", {})
+        if thing not in same and not (kind == "normalization" and isinstance(module, same)):
+            continue
+        given = {name: _argument(node, module, name, same[0]) for name in wanted}
+        if given == {name: wish(channels) if callable(wish) else wish for name, wish in wanted.items()}:
             return value
     return None
+
+
+def _argument(node: fx.Node, module: nn.Module | None, name: str, like: type[nn.Module]) -> Any:
+    """An argument of a component that stands there: of a function it is the one behind the input, or named, or else
+    what the module of that name, ``like``, has by default."""
+    if module is not None:
+        return getattr(module, name)
+    if name in node.kwargs:
+        return node.kwargs[name]
+    return node.args[1] if len(node.args) > 1 else getattr(like(), name)
 
 
 def _normalized_dim(module: nn.Module | None, shape: tuple[int, ...], channel_dim: int) -> int:
@@ -128,8 +142,10 @@ def _normalized_dim(module: nn.Module | None, shape: tuple[int, ...], channel_di
 def _window(node: fx.Node, module: nn.Module | None) -> Window:
     names = _AVERAGE_ARGUMENTS if node.target is F.avg_pool2d else _MAX_ARGUMENTS
     given: dict[str, Any]
+    own = getattr(module, "window", None)
+    if isinstance(own, Window):  # a pooling of our own
+        return own
     if module is not None:
-        module = module.max if isinstance(module, MixedPool2d) else module
         given = {name: getattr(module, name) for name in names if hasattr(module, name)}
     else:
         bound = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
