@@ -14,21 +14,28 @@ from cnnbench.network import BuildError, build, sites
 
 VALUES = [(kind, value) for kind in COMPONENTS for value in COMPONENTS[kind]] + [("dropout", 0.3)]
 
-LARGER_SISTERS = ("vgg16", "vgg16_bn", "shufflenet_v2_x1_0", "convnext_tiny")  # of the same blocks as a smaller one
+# One network of each kind of block; its larger sisters have the same blocks.
+KINDS_OF_NETWORK = (
+    *("lenet5", "alexnet", "alexnet_2012", "vgg11", "vgg11_bn", "resnet20", "resnet18", "simple_cnn"),
+    *("squeezenet1_1", "preact_resnet18", "regularized_resnet18", "mobilenet_v1", "mobilenet_v2"),
+    *("shufflenet_v2_x0_5", "cbam_resnet18", "convnext_atto"),
+)
 
 
-def narrow(name: str) -> float:
-    return 0.25 if "width" in inspect.signature(ARCHITECTURES[name].thing).parameters else 1.0
+def narrow(name: str) -> dict[str, float]:
+    """The multipliers, where the architecture has them, that make it small enough for a test."""
+    has = inspect.signature(ARCHITECTURES[name].thing).parameters
+    return {multiplier: 0.25 for multiplier in ("width", "depth") if multiplier in has}
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in LARGER_SISTERS])
+@pytest.mark.parametrize("name", KINDS_OF_NETWORK)
 def test_every_component_is_put_in_trains_and_changes_the_output_or_is_refused(name: str):
     torch.manual_seed(0)
-    plain, _ = build(name, classes=5, channels=1, image_size=16, width=narrow(name))
+    plain, _ = build(name, classes=5, channels=1, image_size=16, **narrow(name))
     for parameter in plain.parameters():
         if parameter.dim() == 1 and parameter.eq(1).all():
             nn.init.constant_(parameter, 10)  # the scale of a norm: without it relu6 would do what relu does
-    found = sites(name, classes=5, channels=1, image_size=16, width=narrow(name))
+    found = sites(name, classes=5, channels=1, image_size=16, **narrow(name))
     images = 30 * torch.randn(4, 1, 16, 16)
     with torch.no_grad():
         torch.manual_seed(1)
@@ -48,9 +55,9 @@ def test_every_component_is_put_in_trains_and_changes_the_output_or_is_refused(n
         assert all(parameter.grad is not None for parameter in network.parameters()), f"{kind}={value}"
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", KINDS_OF_NETWORK)
 def test_all_kinds_of_component_at_once_reach_all_sites_that_there_are_and_train(name: str):
-    options = {"classes": 5, "channels": 3, "image_size": 32, "width": narrow(name)}
+    options = {"classes": 5, "channels": 3, "image_size": 32, **narrow(name)}
     found = sites(name, **options)
     wanted = {
         "activation": "prelu",
@@ -65,7 +72,7 @@ def test_all_kinds_of_component_at_once_reach_all_sites_that_there_are_and_train
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", KINDS_OF_NETWORK)
 def test_without_components_the_architecture_is_as_written(name: str):
     with torch.device("meta"):
         network, report = build(name, classes=5, channels=1, image_size=16, components={"dropout": None})
@@ -158,7 +165,9 @@ def test_an_unreached_component_that_the_study_allows_is_reported_as_such():
         ({"architecture": "lenet5", "stem": "imagenet"}, "lenet5: unknown stem 'imagenet'; choose from auto, small"),
         ({"architecture": "lenet5", "width": 0.5}, "lenet5: it has no width multiplier; width must be 1"),
         ({"stem": "imagenet", "width": 0.5}, "vgg.*width applies to the small stem"),
+        ({"architecture": "vgg11", "depth": 2.0}, "vgg11: it has no depth multiplier; depth must be 1"),
         ({"width": 0.0}, "vgg11: width is 0.0; it must be above 0"),
+        ({"architecture": "resnet20", "depth": -1.0}, "resnet20: depth is -1.0; it must be above 0"),
         ({"classes": 0}, "vgg11: classes is 0; it must be above 0"),
     ],
 )
