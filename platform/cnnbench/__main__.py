@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# Run as a script, Python puts this folder first on the path, where our statistics.py would hide the standard library's.
+# Run as a script, Python puts this folder first on the path, where our statistics would hide the standard library's.
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _HERE]
 if _HERE.name == "cnnbench" and str(_HERE.parent) not in sys.path:
