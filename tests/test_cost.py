@@ -1,11 +1,13 @@
 """Counts with known answers."""
 
+import time
+
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
-from cnnbench.cost import measure
+from cnnbench.cost import measure, speed
 from cnnbench.network import build
 
 
@@ -66,3 +68,44 @@ def test_attention_is_counted_whatever_kernel_it_would_run_on():
 def test_macs_are_counted_under_inference_mode_too():
     with torch.inference_mode():
         assert measure(nn.Conv2d(1, 1, kernel_size=1), (1, 2, 2)).macs == 4
+
+
+def chain() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 4, 1), nn.ReLU(inplace=True), nn.Flatten()
+    )
+
+
+def test_peak_memory_is_the_weights_the_image_and_the_activations_that_live_at_once():
+    # bytes: 10·10·4 for a map; 2 maps and their rectified copy, then 2 and the 4 of the next layer, which is rectified
+    # in place and flattened as a view
+    weights = 4 * (2 * 9 + 2 + 4 * 2 + 4)
+    assert speed(chain(), (1, 10, 10), torch.device("cpu"), seconds=0.01).peak_memory_mb == pytest.approx(
+        (weights + 400 + 6 * 400) / 1e6
+    )
+
+
+def test_a_measured_network_stays_as_it_was_and_the_numbers_hang_together():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Dropout(0.5)).train()
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    state = torch.get_rng_state()
+    measured = speed(network, (3, 16, 16), torch.device("cpu"), seconds=0.05)
+    assert network.training and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+    assert 0 < measured.latency_ms_median <= measured.latency_ms_p95 and measured.latency_runs >= 5
+    assert measured.throughput > 0 and measured.throughput_batch in (1, 2, 4, 8, 16, 32, 64)
+    assert measured.threads == torch.get_num_threads()
+
+
+class Sleeper(nn.Module):
+    """Takes 10 ms at least, whatever the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(0.01)
+        return x
+
+
+def test_latency_is_in_milliseconds_an_image_and_throughput_in_images_a_second():
+    measured = speed(Sleeper(), (1, 1, 1), torch.device("cpu"), seconds=0.2)
+    assert measured.latency_ms_median >= 10  # a busy machine only makes it longer
+    assert measured.throughput <= measured.throughput_batch / 0.01
