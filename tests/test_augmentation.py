@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from cnnbench.data.augmentation import Augmentation
+from cnnbench.data.warp import Warp
 
 COUNT = 400
 FILL = torch.tensor([7], dtype=torch.uint8).view(1, 1, 1)
@@ -39,6 +40,43 @@ def test_a_flip_mirrors_half_of_the_images():
     flipped = sum(torch.equal(one, image.flip(-1)) for one in result)
     assert flipped + sum(torch.equal(one, image) for one in result) == COUNT
     assert abs(flipped - COUNT / 2) < 4 * (COUNT / 4) ** 0.5  # four standard deviations
+
+
+def test_a_vertical_flip_turns_half_of_the_images_upside_down_apart_from_the_other_flip():
+    image = torch.arange(12, dtype=torch.uint8).view(1, 3, 4)
+    result = augmented(Augmentation(horizontal_flip=True, vertical_flip=True), image.expand(COUNT, 1, 3, 4))
+    forms = [image, image.flip(-1), image.flip(-2), image.flip(-1, -2)]
+    counts = [sum(torch.equal(one, form) for one in result) for form in forms]
+    assert sum(counts) == COUNT
+    assert all(abs(count - COUNT / 4) < 4 * (COUNT * 3 / 16) ** 0.5 for count in counts)  # four standard deviations
+
+
+def test_a_crop_upside_down_is_the_crop_and_then_the_flip():
+    pixels = torch.randint(0, 256, (COUNT, 3, 5, 6)).to(torch.uint8)
+    crop, both = Augmentation(crop_padding=2), Augmentation(crop_padding=2, vertical_flip=True)
+    draws = both.draw(COUNT, 5, 6, torch.Generator().manual_seed(0))
+    cropped = crop.apply(pixels, crop.draw(COUNT, 5, 6, torch.Generator().manual_seed(0)), FILL)
+    expected = torch.where(draws.upside_down[:, None, None, None], cropped.flip(2), cropped)
+    assert torch.equal(both.apply(pixels, draws, FILL), expected)
+
+
+def test_an_augmentation_that_was_added_later_leaves_the_numbers_that_a_seed_always_gave():
+    """Crop, flip, erasing and cutout are drawn in this order, straight from the generator."""
+    before = {"crop_padding": 2, "horizontal_flip": True, "random_erasing": 0.5, "cutout": 3}
+    added = {"vertical_flip": True, "warp": Warp(rotation=15.0), "color_jitter": 0.4}
+    generator = torch.Generator().manual_seed(3)
+    offset = torch.randint(0, 5, (9, 2), generator=generator)
+    flip = torch.rand(9, generator=generator) < 0.5
+    torch.rand(5, 9, generator=generator)
+    top = torch.randint(0, 8, (9,), generator=generator) - 1
+    left = torch.randint(0, 8, (9,), generator=generator) - 1
+    following = torch.rand(1, generator=generator)
+    for settings in (before, {**before, **added}):
+        generator = torch.Generator().manual_seed(3)
+        draws = Augmentation(**settings).draw(9, 8, 8, generator)
+        assert torch.equal(draws.offset, offset) and torch.equal(draws.flip, flip)
+        assert torch.equal(draws.boxes[1][:, 0], top) and torch.equal(draws.boxes[1][:, 2], left)
+        assert torch.equal(torch.rand(1, generator=generator), following) == (settings is before)
 
 
 def test_colours_move_together():
@@ -87,7 +125,7 @@ def test_every_image_has_random_numbers_of_its_own():
 
 def test_the_generator_alone_decides():
     pixels = torch.randint(0, 256, (COUNT, 1, 8, 8)).to(torch.uint8)
-    everything = Augmentation(crop_padding=2, horizontal_flip=True, random_erasing=0.5, cutout=3)
+    everything = Augmentation(2, True, 0.5, 3, True, Warp(0.5, 15.0, 0.1, 0.1, 5.0), 0.4)
     torch.manual_seed(1)
     first = augmented(everything, pixels, seed=5)
     torch.manual_seed(2)

@@ -61,12 +61,17 @@ def run(recipe: Recipe, checkpoint: CheckpointFile | None, interrupt_after: int 
 
 
 RECIPE = Recipe(lr=0.05, batch_size=16, crop_padding=1, horizontal_flip=True, random_erasing=0.5)
+AVERAGED_AND_MIXED = {"ema_decay": 0.9, "mixup": 0.4, "cutmix": 1.0, "rotation": 15.0, "color_jitter": 0.3}
 
 
 @pytest.mark.parametrize("optimizer", KNOBS["optimizer"].choices)
-@pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
-def test_a_resumed_training_equals_an_undisturbed_one_to_the_bit(tmp_path, optimizer, schedule):
-    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, schedule=schedule, plateau_patience=0, lr=0.01)
+@pytest.mark.parametrize(
+    "more",
+    [{"schedule": "one_cycle"}, {"schedule": "plateau"}, AVERAGED_AND_MIXED],
+    ids=["one_cycle", "plateau", "averaged and mixed"],
+)
+def test_a_resumed_training_equals_an_undisturbed_one_to_the_bit(tmp_path, optimizer, more):
+    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, plateau_patience=0, lr=0.01, **more)
     undisturbed, network, _ = run(recipe, None)
     checkpoint = CheckpointFile(tmp_path / "trial.ckpt", every_s=0)
     run(recipe, checkpoint, interrupt_after=4)
@@ -80,10 +85,12 @@ def test_a_resumed_training_equals_an_undisturbed_one_to_the_bit(tmp_path, optim
     assert resumed.images == undisturbed.images == 6 * 48
 
 
-def test_a_finished_training_is_not_done_again(tmp_path):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_finished_training_is_not_done_again(tmp_path, ema_decay):
+    recipe = dataclasses.replace(RECIPE, ema_decay=ema_decay)
     checkpoint = CheckpointFile(tmp_path / "trial.ckpt", every_s=0)
-    first, network, _ = run(RECIPE, checkpoint)
-    second, other, reported = run(RECIPE, checkpoint)
+    first, network, _ = run(recipe, checkpoint)
+    second, other, reported = run(recipe, checkpoint)
     assert reported == [] and second.history == first.history and second.resumed_from == 6
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
     checkpoint.remove()

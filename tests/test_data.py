@@ -23,6 +23,7 @@ from cnnbench.data.resize import fit, with_channels
 from cnnbench.data.seeds import derived_seed
 from cnnbench.data.sources import DataError, data_root, download
 from cnnbench.data.splits import split_checksum, stratified_limit, stratified_split
+from cnnbench.data.warp import Warp
 
 CPU = torch.device("cpu")
 PLAIN = Normalization((0.0,), (1 / 255,))  # leaves the pixels' values
@@ -311,7 +312,7 @@ def test_an_epoch_shows_each_image_once_in_an_order_that_seed_and_epoch_fix():
 
 
 def test_labels_stay_with_their_images():
-    for inputs, labels, _ in Batches(numbered(12), 5, PLAIN, device=CPU).epoch(1):
+    for inputs, labels, *_ in Batches(numbered(12), 5, PLAIN, device=CPU).epoch(1):
         assert (inputs.flatten().round().long() % 2).tolist() == labels.tolist()
 
 
@@ -327,7 +328,9 @@ def test_a_last_batch_that_is_not_full_is_left_out_unless_it_is_the_only_one():
 def test_several_ranks_see_the_same_batches_and_augmentation_as_one(ranks):
     pixels = torch.randint(0, 256, (20, 1, 6, 6), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     images = Images(pixels, torch.arange(20) % 2, ("a", "b"))
-    augmentation = Augmentation(crop_padding=2, horizontal_flip=True, random_erasing=0.5, cutout=2)
+    augmentation = Augmentation(
+        crop_padding=2, horizontal_flip=True, random_erasing=0.5, cutout=2, warp=Warp(rotation=20.0), color_jitter=0.3
+    )
 
     def batches(rank: int, ranks: int) -> list:
         made = Batches(images, 8, PLAIN, device=CPU, augmentation=augmentation, rank=rank, ranks=ranks)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnbench.data.augmentation import Augmentation
+from cnnbench.data.augmentation import Augmentation, Draws
 from cnnbench.data.images import Images
+from cnnbench.data.mixing import Mixing
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 
@@ -17,11 +18,16 @@ SHARE_OF_FREE_MEMORY = 0.5  # of a GPU's, that a data set may take; the network 
 
 
 class Batch(NamedTuple):
-    """One rank's part of a batch. inputs: float32 (n, C, H, W); labels: int64 (n,); total: images over all ranks."""
+    """One rank's part of a batch. inputs: float32 (n, C, H, W); labels: int64 (n,); total: images over all ranks.
+
+    Where images are mixed in pairs: other_labels, int64 (n,), the partners'; kept, the share that ``labels`` keep.
+    """
 
     inputs: Tensor
     labels: Tensor
     total: int
+    other_labels: Tensor | None = None
+    kept: float = 1.0
 
 
 class Batches:
@@ -36,6 +42,7 @@ class Batches:
         *,
         device: torch.device,
         augmentation: Augmentation | None = None,
+        mixing: Mixing | None = None,
         seed: int = 0,
         channels_last: bool = False,
         rank: int = 0,
@@ -47,7 +54,8 @@ class Batches:
             raise ValueError("no images to make batches of")
         pixels, labels = _placed(images, device)
         self.pixels, self.labels, self.batch_size, self.device = pixels, labels, batch_size, device
-        self.augmentation, self.seed, self.rank, self.ranks = augmentation or Augmentation(), seed, rank, ranks
+        self.augmentation, self.mixing = augmentation or Augmentation(), mixing or Mixing()
+        self.seed, self.rank, self.ranks = seed, rank, ranks
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.scale, self.shift = normalization.scale_and_shift(device)
         self.fill = normalization.fill().to(device)
@@ -57,7 +65,10 @@ class Batches:
         return max(1, len(self.labels) // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch of training, in an order and with augmentation that (seed, epoch) fix.
+        """The batches of one epoch of training, in an order, with augmentation and with mixing that (seed, epoch) fix.
+
+        An image's partner in mixing is the next one of the whole batch, whose order is random, and the last one's is
+        the first; both are augmented before.
 
         A last batch that is not full is left out, unless it is the only one: its gradient would weigh few images as
         heavily as many, and batch normalisation can't take a single one. Raises ValueError if a batch has fewer images
@@ -70,12 +81,21 @@ class Batches:
         order = torch.randperm(len(self.labels), generator=generator).to(self.pixels.device)
         height, width = self.pixels.shape[2:]
         draws = self.augmentation.draw(len(self.labels), height, width, generator).to(self.device)
-        for start in range(0, len(self) * total, total):
+        mixes = self.mixing.draw(len(self), height, width, derived_seed(self.seed, "mixing", epoch))
+        for start, mix in zip(range(0, len(self) * total, total), mixes, strict=True):
             mine = slice(start + self.rank, start + total, self.ranks)
-            indices = order[mine]
-            pixels = self.pixels.index_select(0, indices).to(self.device, non_blocking=True)
-            labels = self.labels.index_select(0, indices).to(self.device, non_blocking=True)
-            yield Batch(self._normalized(self.augmentation.apply(pixels, draws.at(mine), self.fill)), labels, total)
+            inputs, labels = self._augmented(order[mine], draws.at(mine))
+            if mix is None:
+                yield Batch(inputs, labels, total)
+                continue
+            if self.ranks == 1:
+                partners, other_labels = inputs.roll(-1, 0), labels.roll(-1, 0)
+            else:  # they are other ranks' images, which this one augments too
+                theirs = start + torch.arange(self.rank + 1, total + 1, self.ranks) % total
+                partners, other_labels = self._augmented(
+                    order[theirs.to(order.device)], draws.at(theirs.to(self.device))
+                )
+            yield Batch(mix.apply(inputs, partners), labels, total, other_labels, mix.kept)
 
     def in_order(self) -> Iterator[Batch]:
         """This rank's share of all images once, in order, as they are: for evaluation. ``total`` is the share's own."""
@@ -86,6 +106,12 @@ class Batches:
             pixels = self.pixels[part].to(self.device, non_blocking=True)
             labels = self.labels[part].to(self.device, non_blocking=True)
             yield Batch(self._normalized(pixels), labels, len(labels))
+
+    def _augmented(self, indices: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of the images at ``indices``."""
+        pixels = self.pixels.index_select(0, indices).to(self.device, non_blocking=True)
+        labels = self.labels.index_select(0, indices).to(self.device, non_blocking=True)
+        return self._normalized(self.augmentation.apply(pixels, draws, self.fill)), labels
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         # on a CPU, widening first and changing the layout after is several times as fast as both at once

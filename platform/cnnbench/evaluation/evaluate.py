@@ -65,11 +65,11 @@ def evaluate_batches(
     loss = torch.zeros((), dtype=torch.float64, device=batches.device)
     cells = []  # class × classes + prediction, an image each
     with torch.inference_mode():
-        for inputs, labels, _ in batches.in_order():
+        for batch in batches.in_order():
             with precision.autocast(batches.device):
-                logits = network(inputs)
-            loss += F.cross_entropy(logits.float(), labels, reduction="sum")
-            cells.append(labels * classes + logits.argmax(1))
+                logits = network(batch.inputs)
+            loss += F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+            cells.append(batch.labels * classes + logits.argmax(1))
         counts = torch.bincount(torch.cat(cells), minlength=classes**2) if cells else torch.zeros(classes**2).long()
         counts = ranks.sum(counts.to(batches.device)).cpu().view(classes, classes)
         total = int(counts.sum())

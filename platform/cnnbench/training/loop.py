@@ -10,19 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cnnbench.data.augmentation import Augmentation
 from cnnbench.data.batches import Batch, Batches
 from cnnbench.data.images import Images
+from cnnbench.data.mixing import Mixing
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
+from cnnbench.data.warp import Warp
 from cnnbench.evaluation.evaluate import evaluate_batches, evaluation_batches
 from cnnbench.precision import FP32, Precision
 from cnnbench.ranks import Ranks
+from cnnbench.training.averaging import WeightAverage
 from cnnbench.training.checkpoints import CheckpointFile
+from cnnbench.training.loss import batch_loss, count_right
 from cnnbench.training.optimizers import build_optimizer, clip_gradients
 from cnnbench.training.outcome import Diverged, EpochMetrics, Trained, best_epoch
 from cnnbench.training.recipe import Recipe
@@ -52,7 +55,9 @@ def train(
     checkpoint: CheckpointFile | None = None,
     best_weights: Path | None = None,
 ) -> Trained:
-    """Trains ``network`` in place; it ends with the last epoch's weights.
+    """Trains ``network`` in place; it ends with the last epoch's weights, or with their average if the recipe has an
+    ema_decay: that is then what is validated and what best_weights holds. In training mode the network may return a
+    tuple, the logits and then those of auxiliary classifiers.
 
     epochs: what the schedule is computed for; stop_epoch: where training ends, if earlier. seed: fixes the order of
     images, the augmentation and dropout; on one CPU it repeats a training to the bit. The random state is a function of
@@ -80,6 +85,8 @@ def train(
         on_epoch(metrics)
         if run.ranks.rank == 0:
             run.save(checkpoint, best_weights, is_last=metrics.epoch == last)
+    if run.average is not None:
+        network.load_state_dict(run.average.network.state_dict())
     return Trained(
         history=tuple(run.history),
         best_epoch=best_epoch(run.history),
@@ -111,14 +118,14 @@ class _Run:
         self.parallel = _parallel(self.network, device) if ranks.size > 1 else None
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(network, recipe)
+        self.average = WeightAverage(self.network, recipe.ema_decay) if recipe.ema_decay else None
         self.classes = len(training.classes)
         self.batches = Batches(
             training,
             recipe.batch_size,
             normalization,
-            augmentation=Augmentation(
-                recipe.crop_padding, recipe.horizontal_flip, recipe.random_erasing, recipe.cutout
-            ),
+            augmentation=_augmentation(recipe),
+            mixing=Mixing(recipe.mixup, recipe.cutmix),
             seed=seed,
             device=device,
             channels_last=precision.channels_last,
@@ -151,6 +158,8 @@ class _Run:
         torch.manual_seed(derived_seed(self.seed, "network", epoch, self.ranks.rank))  # dropout
         train_loss, train_accuracy = self._train(epoch)
         self.ranks.average(self.network.buffers())
+        if self.average is not None:
+            self.ranks.average(self.average.network.buffers())
         val_loss, val_accuracy = self._validate(epoch)
         rate = float(self.optimizer.param_groups[0]["lr"])
         seconds = time.monotonic() - begin
@@ -177,9 +186,9 @@ class _Run:
         local = contextlib.nullcontext() if ends_group or self.parallel is None else self.parallel.no_sync()
         with local:
             with self.precision.autocast(self.device):
-                logits = (self.parallel or self.network)(batch.inputs)
-            loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
-            tally.add(loss, logits, batch.labels, batch.total)
+                outputs = (self.parallel or self.network)(batch.inputs)
+            loss = batch_loss(outputs, batch, self.recipe.label_smoothing)
+            tally.add(loss, count_right(outputs, batch), len(batch.labels), batch.total)
             # DDP averages over ranks, whose shares of a batch may differ by an image
             share = len(batch.labels) * self.ranks.size / batch.total
             torch.autograd.backward(loss * (weight * share))
@@ -192,6 +201,13 @@ class _Run:
         clip_gradients(self.parameters, self.recipe)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.network, step + 1)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one if there is one."""
+        return self.network if self.average is None else self.average.network
 
     def _validate(self, epoch: int) -> tuple[float | None, float | None]:
         """(loss, accuracy) on the validation images. Raises Diverged if the loss or a weight is not finite."""
@@ -200,7 +216,7 @@ class _Run:
             raise Diverged(epoch, epoch * len(self.batches))
         if self.validation is None:
             return None, None
-        result = evaluate_batches(self.network, self.validation, self.classes, self.precision, self.ranks)
+        result = evaluate_batches(self.evaluated, self.validation, self.classes, self.precision, self.ranks)
         if not math.isfinite(result.loss):
             raise Diverged(epoch, epoch * len(self.batches))
         return result.loss, result.accuracy
@@ -215,10 +231,11 @@ class _Run:
         """On rank 0, after an epoch: what is due."""
         epoch = len(self.history)
         if best_weights and best_epoch(self.history) == epoch and (self.validation is not None or is_last):
-            save_weights(self.network, best_weights)
+            save_weights(self.evaluated, best_weights)
         if checkpoint is not None and checkpoint.is_due():
             state = {
                 "network": self.network.state_dict(),
+                "average": None if self.average is None else self.average.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "history": [dataclasses.asdict(metrics) for metrics in self.history],
                 "images": self.images,
@@ -232,9 +249,23 @@ class _Run:
         if state is None:
             return
         self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.network.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = [EpochMetrics(**metrics) for metrics in state["history"]]
         self.images = state["images"]
+
+
+def _augmentation(recipe: Recipe) -> Augmentation:
+    return Augmentation(
+        crop_padding=recipe.crop_padding,
+        horizontal_flip=recipe.horizontal_flip,
+        random_erasing=recipe.random_erasing,
+        cutout=recipe.cutout,
+        vertical_flip=recipe.vertical_flip,
+        warp=Warp(recipe.resized_crop, recipe.rotation, recipe.translation, recipe.scaling, recipe.shear),
+        color_jitter=recipe.color_jitter,
+    )
 
 
 def _parallel(network: nn.Module, device: torch.device) -> DistributedDataParallel:

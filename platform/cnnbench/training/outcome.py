@@ -6,7 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class EpochMetrics:
     """One epoch. Losses in nats an image, accuracies in [0, 1]; the training figures are means over the epoch's own
-    batches, as augmented, with label smoothing in the loss; the validation figures have neither.
+    batches, as augmented and mixed (a mixed image is right in part), with label smoothing and auxiliary classifiers in
+    the loss; the validation figures have none of these, and are those of the averaged weights if there are any.
 
     epoch: from 1; learning_rate: of the epoch's last step; images: shown to the network so far, over all workers;
     seconds: of the epoch, validation included.

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from cnnbench.data.batches import Batch
 from cnnbench.precision import COMBINATIONS, Precision
+from cnnbench.training.loss import batch_loss
 
 NEAR_TIE = 1.05  # bf16 and channels-last must gain more than this to be worth their rounding and layout
 
@@ -71,9 +72,9 @@ def _stepper(
 
     def step() -> None:
         with precision.autocast(device):
-            logits = network(inputs)
+            outputs = network(inputs)
         labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        torch.autograd.backward(F.cross_entropy(logits.float(), labels))
+        torch.autograd.backward(batch_loss(outputs, Batch(inputs, labels, batch_size), label_smoothing=0.0))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

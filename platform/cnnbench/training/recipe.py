@@ -68,13 +68,16 @@ class Recipe:
     accumulation_steps: int = _knob(1, low=1, high=1024)  # batches whose gradients make one optimizer step
 
     schedule: str = _knob(
-        "warmup_cosine", choices=("constant", "step", "multi_step", "cosine", "warmup_cosine", "plateau", "one_cycle")
+        "warmup_cosine",
+        choices=(
+            *("constant", "step", "multi_step", "cosine", "warmup_cosine", "warmup_step", "plateau", "one_cycle"),
+        ),
     )
-    step_epochs: int = _knob(10, low=1, high=10000, belongs_to={"schedule": ("step",)})
-    gamma: float = _knob(0.1, low=_TINY, high=1.0, belongs_to={"schedule": ("step", "multi_step")})
+    step_epochs: int = _knob(10, low=1, high=10000, belongs_to={"schedule": ("step", "warmup_step")})
+    gamma: float = _knob(0.1, low=_TINY, high=1.0, belongs_to={"schedule": ("step", "multi_step", "warmup_step")})
     first_milestone: float = _knob(0.5, low=0.01, high=0.99, belongs_to={"schedule": ("multi_step",)})  # of all epochs
     second_milestone: float = _knob(0.75, low=0.01, high=0.99, belongs_to={"schedule": ("multi_step",)})
-    warmup_epochs: int = _knob(1, low=1, high=1000, belongs_to={"schedule": ("warmup_cosine",)})
+    warmup_epochs: int = _knob(1, low=1, high=1000, belongs_to={"schedule": ("warmup_cosine", "warmup_step")})
     plateau_factor: float = _knob(0.1, low=_TINY, high=0.99, belongs_to={"schedule": ("plateau",)})
     plateau_patience: int = _knob(5, low=0, high=1000, belongs_to={"schedule": ("plateau",)})
     pct_start: float = _knob(0.3, low=0.01, high=0.99, belongs_to={"schedule": ("one_cycle",)})
@@ -82,11 +85,21 @@ class Recipe:
     label_smoothing: float = _knob(0.0, low=0.0, high=0.99)
     clip_norm: float | None = _knob(None, float, low=_TINY, high=1e6, optional=True)
     clip_value: float | None = _knob(None, float, low=_TINY, high=1e6, optional=True)
+    ema_decay: float = _knob(0.0, low=0.0, high=0.99999)  # of the moving average of the weights; 0: none
 
     crop_padding: int = _knob(0, low=0, high=64)  # pixels; 0: no random crop
     horizontal_flip: bool = _knob(False)
     random_erasing: float = _knob(0.0, low=0.0, high=1.0)  # probability that an image loses a rectangle
     cutout: int = _knob(0, low=0, high=512)  # side of the erased square in pixels; 0: none
+    vertical_flip: bool = _knob(False)
+    resized_crop: float = _knob(1.0, low=0.01, high=1.0)  # smallest share of the image's area in a crop; 1: none
+    rotation: float = _knob(0.0, low=0.0, high=180.0)  # degrees to either side
+    translation: float = _knob(0.0, low=0.0, high=1.0)  # share of the image's side, to either side
+    scaling: float = _knob(0.0, low=0.0, high=0.9)  # magnified by 1 ± this
+    shear: float = _knob(0.0, low=0.0, high=60.0)  # degrees to either side
+    color_jitter: float = _knob(0.0, low=0.0, high=1.0)  # brightness, contrast, saturation by 1 ± this
+    mixup: float = _knob(0.0, low=0.0, high=100.0)  # Beta distribution's α; 0: none
+    cutmix: float = _knob(0.0, low=0.0, high=100.0)  # the same; with mixup on too, each batch has one of the two
 
     early_stopping_patience: int | None = _knob(None, int, low=1, high=10000, optional=True)  # epochs
     early_stopping_min_delta: float = _knob(0.0, low=0.0, high=1.0)  # of validation accuracy

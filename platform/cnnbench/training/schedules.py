@@ -16,7 +16,8 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, epochs: int, 
 
     constant: lr. step: times gamma every step_epochs. multi_step: times gamma at both milestones, shares of all steps.
     cosine: from lr to 0 (arXiv:1608.03983, without restarts). warmup_cosine: linear to lr over warmup_epochs, but over
-    half of the steps at most, then cosine. plateau: times plateau_factor when the loss has not fallen for more than
+    half of the steps at most, then cosine. warmup_step: the same warm-up, then times gamma every step_epochs, counted
+    from its end. plateau: times plateau_factor when the loss has not fallen for more than
     plateau_patience epochs. one_cycle: up to lr and down again (arXiv:1708.07120); the momentum stays as it is.
     losses: of the finished epochs, for "plateau" alone.
     """
@@ -35,14 +36,23 @@ def _factor(recipe: Recipe, step: int, steps_per_epoch: int, steps: int, losses:
         case "cosine":
             return _cosine(step / steps)
         case "warmup_cosine":
-            warmup = min(recipe.warmup_epochs * steps_per_epoch, steps // 2)
+            warmup = _warmup_steps(recipe, steps_per_epoch, steps)
             return (step + 1) / warmup if step < warmup else _cosine((step - warmup) / (steps - warmup))
+        case "warmup_step":
+            warmup = _warmup_steps(recipe, steps_per_epoch, steps)
+            if step < warmup:
+                return (step + 1) / warmup
+            return recipe.gamma ** ((step - warmup) // steps_per_epoch // recipe.step_epochs)
         case "plateau":
             return recipe.plateau_factor ** plateaus(losses, recipe.plateau_patience)
         case "one_cycle":
             return _one_cycle(step, steps, recipe.pct_start)
         case _:
             raise ValueError(f"schedule: unknown value {recipe.schedule!r}")
+
+
+def _warmup_steps(recipe: Recipe, steps_per_epoch: int, steps: int) -> int:
+    return min(recipe.warmup_epochs * steps_per_epoch, steps // 2)
 
 
 def _cosine(progress: float) -> float:

@@ -21,11 +21,10 @@ class Tally:
         self.loss, self.right, self.images = 0.0, 0.0, 0
         self._pending: list[Tensor] = []
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, total: int) -> None:
-        """One batch: this rank's mean loss and logits; total: images over all ranks. Raises Diverged."""
-        with torch.no_grad():
-            right = (logits.argmax(1) == labels).sum()
-            self._pending.append(torch.stack([loss.detach() * len(labels), right.to(loss.dtype)]))
+    def add(self, loss: Tensor, right: Tensor, images: int, total: int) -> None:
+        """One batch: this rank's mean loss, how many of its ``images`` were called right, and the images over all
+        ranks. Raises Diverged."""
+        self._pending.append(torch.stack([loss.detach() * images, right.to(loss.dtype)]))
         self.images += total
         if len(self._pending) >= self.every:
             self.read()
