@@ -37,7 +37,8 @@ def _cross_entropy(logits: Tensor, batch: Batch, label_smoothing: float) -> Tens
 
 
 def count_right(outputs: Outputs, batch: Batch) -> Tensor:
-    """How many images are called by their label, a scalar; in a mixed one that counts ``kept``, the partner's the rest."""
+    """How many images are called by their label, a scalar; a mixed one counts ``kept`` for that, the rest for its
+    partner's."""
     called = main_logits(outputs).argmax(1)
     right = (called == batch.labels).sum()
     if batch.other_labels is None:
