@@ -30,5 +30,5 @@ def _grey(pixels: Tensor) -> Tensor:
     """float (N, C, H, W) → (N, 1, H, W): luma of three colours, the mean of any other number of channels."""
     if pixels.shape[1] != 3:
         return pixels.mean(1, keepdim=True)
-    red, green, blue = pixels.split(1, 1)
-    return RGB_TO_GREY[0] * red + RGB_TO_GREY[1] * green + RGB_TO_GREY[2] * blue
+    red, green, blue = RGB_TO_GREY
+    return red * pixels[:, 0:1] + green * pixels[:, 1:2] + blue * pixels[:, 2:3]
