@@ -59,7 +59,8 @@ def test_every_learned_parameter_gets_a_gradient(kind: str, value: str):
 @pytest.mark.parametrize(("kind", "value"), ALL)
 def test_every_component_keeps_its_results_in_another_memory_layout(kind: str, value: str):
     inputs = torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0))
-    for training in (True, False):
+    # what is drawn in training follows the order in memory, as with dropout
+    for training in (False,) if value == "stochastic" else (False, True):
         component = make(kind, value, (1, 32, 8, 8)).train(training)
         last = copy.deepcopy(component).to(memory_format=torch.channels_last)
         torch.manual_seed(0)
@@ -119,8 +120,10 @@ def test_activations_and_norms_compute_the_same_whether_channels_are_first_or_la
         (nn.GELU("tanh"), "activation", "gelu"),
         (nn.GELU(), "activation", "gelu_tanh"),
         (nn.SiLU(), "activation", "swish"),
+        (nn.PReLU(), "activation", "prelu"),
         (nn.GroupNorm(2, 64), "normalization", "group"),
         (nn.GroupNorm(2, 64), "normalization", "group_8"),
+        (nn.InstanceNorm2d(64), "normalization", "instance"),
         (nn.LayerNorm([64, 4, 4]), "normalization", "layer"),
     ],
 )

@@ -174,10 +174,11 @@ def test_stochastic_pooling_in_evaluation_is_the_mean_weighted_by_the_positive_a
 
 
 @FEW
-@given(cases())
-def test_stochastic_pooling_in_training_takes_a_pixel_of_the_window_and_a_positive_one_where_there_is_one(case):
+@given(cases(), st.sampled_from([torch.contiguous_format, torch.channels_last]))
+def test_stochastic_pooling_in_training_takes_a_pixel_of_the_window_and_a_positive_one_where_there_is_one(case, layout):
     x, sizes = case
-    got = window_pooling("stochastic", window_from(sizes)).train()(torch.tensor(x)).numpy()
+    maps = torch.tensor(x).contiguous(memory_format=layout)
+    got = window_pooling("stochastic", window_from(sizes)).train()(maps).numpy()
     for row, windows in enumerate(windows_of(x, *sizes)):
         for column, window in enumerate(windows):
             output = got[:, :, row, column, None, None]

@@ -21,7 +21,7 @@ def leaky_relu(place: Place) -> nn.Module:
     return nn.LeakyReLU(0.01)
 
 
-@ACTIVATIONS.register("prelu", same_as=(nn.PReLU,))
+@ACTIVATIONS.register("prelu", same_as=(nn.PReLU,), same_with={"num_parameters": lambda channels: channels})
 def prelu(place: Place) -> nn.Module:
     """max(x, 0) + a min(x, 0) with a learned slope for each channel, 0.25 at first, which weight decay spares
     (He et al. 2015, arXiv:1502.01852)."""

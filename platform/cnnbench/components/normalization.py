@@ -85,7 +85,7 @@ def layer_chw(place: Place) -> nn.Module:
     return _group(1, place)
 
 
-@NORMALIZATIONS.register("instance", same_as=(nn.InstanceNorm2d,))
+@NORMALIZATIONS.register("instance", same_as=(nn.InstanceNorm2d,), same_with={"affine": True})
 def instance(place: Place) -> nn.Module:
     """Each channel of each image over its positions, with a learned scale and shift (arXiv:1607.08022)."""
     if place.positions == 1:

@@ -1,6 +1,8 @@
 """Pooling over a window that slides. Every component keeps the window of the site: its kernel, stride, padding,
 dilation and ceil_mode, and so the size of the output."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -104,25 +106,29 @@ class StochasticPool2d(nn.Module):
         return self._draw(x, weights.detach())
 
     def _draw(self, x: Tensor, weights: Tensor) -> Tensor:
-        kernel, stride, (top, left) = (
-            _pair(size) for size in (self.window.kernel_size, self.window.stride, self.window.padding)
-        )
+        top, left = _pair(self.window.padding)
         right, bottom = _overhang(x, self.window)
         pads = (left, left + right, top, top + bottom)
         x, weights = F.pad(x, pads), F.pad(weights, pads)
-        rows, columns = ((x.shape[2 + i] - kernel[i]) // stride[i] + 1 for i in (0, 1))
-        in_windows = F.unfold(weights, kernel, stride=stride)
-        cumulated = in_windows.view(*x.shape[:2], kernel[0] * kernel[1], rows * columns).cumsum(2)
-        total = cumulated[:, :, -1]
+        # the pixel of each window where the cumulated weight passes a uniform draw
+        *cumulated, total = itertools.accumulate(self._pixels(weights))
         drawn = torch.rand_like(total) * total
-        # inf and nan would lead out of the window
-        chosen = (cumulated <= drawn[:, :, None]).sum(2).clamp(max=kernel[0] * kernel[1] - 1)
-        corners = torch.arange(rows, device=x.device)[:, None] * stride[0] * x.shape[3]
-        corners = corners + torch.arange(columns, device=x.device) * stride[1]
-        row, column = chosen // kernel[1], chosen % kernel[1]
-        pixels = x.flatten(2).gather(2, corners.flatten() + row * x.shape[3] + column)
-        pixels = torch.where(total.isfinite(), pixels, total.to(x.dtype))  # a diverged map stays one
-        return pixels.view(*x.shape[:2], rows, columns)
+        *places, last = self._pixels(torch.arange(x.shape[2] * x.shape[3], device=x.device).view(1, 1, *x.shape[2:]))
+        place = last.expand_as(total)
+        for sum_, other in zip(reversed(cumulated), reversed(places), strict=True):
+            place = torch.where(sum_ > drawn, other, place)
+        pixels = x.flatten(2).gather(2, place.flatten(2)).view_as(total)
+        return torch.where(total.isfinite(), pixels, total.to(x.dtype))  # a diverged map stays one
+
+    def _pixels(self, x: Tensor) -> list[Tensor]:
+        """All windows' first pixels, all their second ones, …: as views of the padded map."""
+        (height, width), (down, across) = _pair(self.window.kernel_size), _pair(self.window.stride)
+        rows, columns = x.shape[2] - height + 1, x.shape[3] - width + 1
+        return [
+            x[:, :, row : row + rows : down, column : column + columns : across]
+            for row in range(height)
+            for column in range(width)
+        ]
 
 
 @WINDOW_POOLINGS.register("stochastic", same_as=(StochasticPool2d,))
@@ -175,9 +181,9 @@ class AttentionPool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         score: Tensor = self.score(x)
         score = score.to(torch.promote_types(score.dtype, torch.float32))
-        weights = (score - score.amax((2, 3), keepdim=True).detach()).clamp(min=self.LOWEST).exp()
+        weights = (score - score.amax((2, 3), keepdim=True).detach()).clamp(min=self.LOWEST).exp().to(x.dtype)
         pooled: Tensor = self.average(weights * x) / self.average(weights)
-        return pooled.to(x.dtype)
+        return pooled
 
 
 @WINDOW_POOLINGS.register("attention", same_as=(AttentionPool2d,))
