@@ -148,3 +148,37 @@ def test_the_store_opens_in_optuna_dashboard(tmp_path):
             names = {study["study_name"] for study in json.load(answer)["study_summaries"]}
         server.shutdown()
     assert names == {"a", "b", "c"}
+
+
+def is_cheap(row, values):
+    return row != "a" or values["lr"] < 0.02
+
+
+def test_a_configuration_over_a_limit_is_never_a_trial_and_another_takes_its_place(tmp_path):
+    limited = Search(Settings(sampler="random"), 8, ROWS, tmp_path / "optuna.journal", admits=is_cheap)
+    done = run_all(limited)
+    assert Counter(r.row for r in done) == {"a": 8, "b": 8, "c": 8}
+    assert all(r.hyperparameters["lr"] < 0.02 for r in done if r.row == "a")
+    assert any(r.hyperparameters["lr"] >= 0.02 for r in done if r.row == "b")
+    assert len(stored(tmp_path, "a")) == 8
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_limits_do_not_change_how_an_interrupted_study_goes_on(tmp_path, sampler):
+    def limited(folder, records=()):
+        rows = {"a": {**SPACE, "batch_size": IntRange(16, 64)}}
+        return Search(Settings(sampler=sampler), 8, rows, folder / "optuna.journal", records, is_cheap)
+
+    undisturbed = summary(run_all(limited(tmp_path / "1")))
+    before = run_all(limited(tmp_path / "2"), most=6)
+    assert summary(before) + summary(run_all(limited(tmp_path / "2", before))) == undisturbed
+
+
+def test_a_row_that_has_nothing_within_the_limits_is_given_up_and_the_others_go_on(tmp_path):
+    for sampler, space in (("random", SPACE), ("grid", {"lr": Choice({0.1: {}, 0.2: {}})})):
+        rows = {"a": space, "b": space}
+        limited = Search(
+            Settings(sampler=sampler), 2, rows, tmp_path / sampler / "journal", admits=lambda row, _: row == "b"
+        )
+        assert [r.row for r in run_all(limited)] == ["b", "b"]
+        assert limited.given_up == ["a"]

@@ -92,6 +92,13 @@ class Budget(Part):
     time_limit_s: PositiveFloat | None = None  # of one run's search; trials that run then finish
 
 
+class Constraints(Part):
+    """Limits that a configuration must keep to; one that does not is never trained. None: no limit."""
+
+    max_params: PositiveInt | None = None
+    max_macs: PositiveInt | None = None  # multiply-accumulates of one image's forward pass
+
+
 class Search(Part):
     """How configurations are proposed and stopped early."""
 
@@ -135,6 +142,7 @@ class Study(Part):
         tuple[Annotated[Architecture, BeforeValidator(_from_name)], ...], Field(min_length=1, max_length=1000)
     ]
     budget: Budget
+    constraints: Constraints = Constraints()
     search: Search = Search()
     finals: Finals = Finals()
     resources: Resources = Resources()

@@ -15,6 +15,7 @@ import ray
 from ray import tune as ray_tune
 
 from cnnbench.distributed import cluster, controls
+from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.material import Material, Sources, open_sources
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.probe import choose_precision
@@ -96,11 +97,14 @@ def _search(
     found: Sequence[TrialRecord], view: View, interrupted: threading.Event,
 ) -> None:  # fmt: skip
     spaces = {label: row.space for label, row in rows.items()}
-    search = Search(study.search, study.budget.trials, spaces, study.folder / "optuna.journal", found)
+    admits = admission(study, rows, channels=material.channels, classes=len(material.classes))
+    search = Search(study.search, study.budget.trials, spaces, study.folder / "optuna.journal", found, admits)
     view.stage("search", search.total, found)
     if len(found) < search.total:
         stage = SearchStage(study, rows, recorder, share.gpus, search)
         _run(stage, material, share, study, interrupted, study.budget.time_limit_s)
+    for row in search.given_up:
+        view.say(f"{row}: given up before its budget was spent: hardly any configuration is within the constraints")
 
 
 def _finals(

@@ -14,7 +14,7 @@ from cnnbench.distributed import machine
 from cnnbench.distributed.search import grid_of
 from cnnbench.distributed.spec import TrialSpec
 from cnnbench.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
-from cnnbench.study import Architecture, Study, StudyError
+from cnnbench.study import Architecture, Constraints, Study, StudyError
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,15 @@ def plan_rows(study: Study, *, channels: int, classes: int) -> dict[str, Row]:
     return rows
 
 
+def over_limit(constraints: Constraints, measured: Mapping[str, Any]) -> str:
+    """What is over its limit in ``measured`` (``params`` and ``macs``), in words; "" if nothing is."""
+    for name in ("params", "macs"):
+        limit = getattr(constraints, f"max_{name}")
+        if limit is not None and measured[name] > limit:
+            return f"{measured[name]:,} {name} are more than constraints.max_{name}, {limit:,}"
+    return ""
+
+
 class _Unfit(Exception):
     """Why a row can't be built: one line each."""
 
@@ -97,6 +106,10 @@ def _plan(study: Study, architecture: Architecture, channels: int, classes: int)
     if errors:
         raise _Unfit(errors)
     facts = ARCHITECTURES[architecture.name].facts
+    measured = asdict(cost.measure(plain, (channels, size, size)))
+    over = over_limit(study.constraints, measured)
+    if over:
+        raise _Unfit([f"{over}; leave this architecture out, or give it a smaller width"])
     return Row(
         label=architecture.row,
         architecture=architecture,
@@ -105,7 +118,7 @@ def _plan(study: Study, architecture: Architecture, channels: int, classes: int)
         space=without(study.space, left_out),
         left_out=left_out,
         sites=sites,
-        cost=asdict(cost.measure(plain, (channels, size, size))),
+        cost=measured,
     )
 
 

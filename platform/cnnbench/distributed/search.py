@@ -10,11 +10,12 @@ so an interrupted study goes on as if it had not been.
 import itertools
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -28,6 +29,10 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # every other status is a FAIL
+
+
+Admits = Callable[[str, Mapping[str, Value]], bool]  # may this row's configuration be trained?
+MODEL_ATTEMPTS, MOST_ATTEMPTS = 3, 200  # at a configuration that is admitted; then the row is given up
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,16 @@ class Search:
         spaces: Mapping[str, Space],
         journal: Path,
         records: Sequence[TrialRecord] = (),
+        admits: Admits | None = None,
     ) -> None:
-        """``spaces``: row → its space. ``records``: the finished search trials of an interrupted study."""
+        """``spaces``: row → its space. ``records``: the finished search trials of an interrupted study. A
+        configuration that ``admits`` refuses is no trial, and another is proposed in its place; None: all may be."""
         self._settings = settings
         self._spaces = spaces
-        self._grids = (
-            {row: grid_of(space, settings.seed) for row, space in spaces.items()} if settings.sampler == "grid" else {}
-        )
+        self._admits = admits
+        self._grids = {row: self._grid(row) for row in spaces} if settings.sampler == "grid" else {}
         self._budget = {row: min(trials, len(self._grids.get(row, range(trials)))) for row in spaces}
+        self.given_up = [row for row, budget in self._budget.items() if budget == 0]
         self._asked: dict[str, set[int]] = {row: set() for row in spaces}
         self._running: dict[tuple[str, int], optuna.Trial] = {}
         self._studies = self._create(journal)
@@ -82,19 +89,55 @@ class Search:
 
     def ask(self) -> Proposal | None:
         """The next configuration to try; None when every row has had its budget."""
-        row = min(self._asked, key=lambda name: len(self._asked[name]) / self._budget[name])  # ties: the study's order
-        index = next((i for i in range(self._budget[row]) if i not in self._asked[row]), None)
+        rows = [row for row in self._asked if row not in self.given_up]
+        row = min(rows, key=lambda name: len(self._asked[name]) / self._budget[name], default="")  # ties: study's order
+        index = next((i for i in range(self._budget.get(row, 0)) if i not in self._asked[row]), None)
         if index is None:
             return None
         self._asked[row].add(index)
-        study = self._studies[row]
+        proposal = self._propose(row, index)
+        if proposal is None:
+            self.given_up.append(row)
+        return proposal or self.ask()
+
+    def _propose(self, row: str, index: int) -> Proposal | None:
+        """A configuration that is admitted; None if none was found."""
+        study, space = self._studies[row], self._spaces[row]
         if self._grids:
             study.enqueue_trial(self._grids[row][index])
+        elif self._admits is not None:
+            values = self._admitted(row, index, self._admits)
+            if values is None:
+                return None
+            study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
         study.sampler = make_sampler(self._settings, derived_seed(self._settings.seed, row, index) % 2**32)
         trial = study.ask()
         trial.set_user_attr("index", index)
         self._running[row, index] = trial
-        return Proposal(row, index, suggest(trial, self._spaces[row]))
+        return Proposal(row, index, suggest(trial, space))
+
+    def _admitted(self, row: str, index: int, admits: Admits) -> dict[str, Value] | None:
+        """Values drawn until they are admitted, in a copy of the study: the study itself must not remember what was
+        refused, because an interrupted search would not know of it."""
+        scratch = optuna.create_study(direction="maximize")
+        scratch.add_trials(self._studies[row].trials)
+        for attempt in range(MOST_ATTEMPTS):
+            seed = derived_seed(self._settings.seed, row, index, attempt) % 2**32
+            # a sampler's model that does not know the limits may insist on what they refuse
+            of_model = attempt < MODEL_ATTEMPTS
+            scratch.sampler = make_sampler(self._settings, seed) if of_model else RandomSampler(seed)
+            trial = scratch.ask()
+            values = suggest(trial, self._spaces[row])
+            if admits(row, values):
+                return values
+            scratch.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _grid(self, row: str) -> list[dict[str, Value]]:
+        space = self._spaces[row]
+        fixed = {name: domain.value for name, domain in space.items() if isinstance(domain, Fixed)}
+        points = grid_of(space, self._settings.seed)
+        return [point for point in points if self._admits is None or self._admits(row, {**fixed, **point})]
 
     def report(self, row: str, index: int, epoch: int, accuracy: float) -> bool:
         """Takes an epoch's validation accuracy; True if the trial should be pruned."""
@@ -115,7 +158,7 @@ class Search:
         space, study = self._spaces[record.row], self._studies[record.row]
         values = record_values(record)
         study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
-        study.sampler = optuna.samplers.RandomSampler(seed=0)
+        study.sampler = RandomSampler(seed=0)
         trial = study.ask()
         suggest(trial, space)
         trial.set_user_attr("index", record.index)
@@ -175,7 +218,7 @@ def make_sampler(settings: study_file.Search, seed: int) -> optuna.samplers.Base
         return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
     if settings.sampler == "gp":
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-    return optuna.samplers.RandomSampler(seed=seed)
+    return RandomSampler(seed=seed)
 
 
 def grid_of(space: Space, seed: int) -> list[dict[str, Value]]:
