@@ -136,6 +136,15 @@ def test_only_finals_have_seen_the_test_images(finished):
             assert sum(map(sum, r.test.confusion)) == 359
 
 
+def test_a_finals_speed_is_measured_once_it_is_trained(finished):
+    for r in finished[0].records():
+        if r.stage == "search" or r.control == "majority":
+            assert r.speed is None
+        else:
+            assert r.speed is not None and 0 < r.speed.latency_ms_median <= r.speed.latency_ms_p95
+            assert r.speed.peak_memory_mb > r.cost.size_mb and r.speed.threads == 1
+
+
 def test_the_csv_has_one_row_an_architecture_in_the_agreed_columns(finished):
     text = (finished[0].folder / "reports/tiny/leaderboard.csv").read_text()
     assert text.splitlines()[0].startswith(COLUMNS)
@@ -237,6 +246,7 @@ def test_two_ddp_workers_train_the_same_final_as_one(tmp_path):
         place.run("--set", f"finals.workers={workers}")
         (final,) = (r for r in place.records() if r.stage == "final" and r.control is None)
         assert final.status == "completed" and final.machine.workers == workers, final.reason
+        assert final.speed is not None
         curves.append([point.train_loss for point in final.epochs])
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
 

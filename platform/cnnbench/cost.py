@@ -160,7 +160,8 @@ def _peak_memory(network: nn.Module, images: Tensor) -> int:
     own = sum(tensor.numel() * tensor.element_size() for tensor in [*network.parameters(), *network.buffers(), images])
     with torch.no_grad():
         if images.device.type != "cuda":
-            with _LiveBytes() as live:
+            live = _LiveBytes()
+            with live:
                 network(images)
             return own + live.most
         torch.cuda.synchronize(images.device)

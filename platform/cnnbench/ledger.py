@@ -43,6 +43,19 @@ class Cost(Frozen):
     input: tuple[int, int, int] = Field(description="(channels, height, width) that macs were counted at")
 
 
+class Speed(Frozen):
+    """A forward pass of a trained network, measured on the final's machine in its number format and layout."""
+
+    latency_ms_median: float = Field(description="of one image, in milliseconds")
+    latency_ms_p95: float
+    latency_runs: int
+    throughput: float = Field(description="images per second, in batches of throughput_batch")
+    throughput_batch: int
+    peak_memory_mb: float = Field(description="of one image: weights, buffers, image, activations, in 10^6 bytes")
+    device: str = Field(description="cpu or cuda; the machine's name stands in 'machine'")
+    threads: int
+
+
 class Split(Frozen):
     """Which images were trained on and which scored."""
 
@@ -143,6 +156,7 @@ class TrialRecord(Frozen):
     epochs: tuple[EpochPoint, ...] = Field(max_length=100)
     test: TestMetrics | None
     cost: Cost
+    speed: Speed | None = Field(default=None, description="of completed finals, from the version that measured it on")
     machine: Machine
     commit: str
     started_utc: str

@@ -341,6 +341,8 @@ def _final_metrics(record: TrialRecord) -> dict[str, float]:
         "macs": record.cost.macs,
         "flops": record.cost.flops,
         "size_mb": record.cost.size_mb,
+        "latency_ms_median": record.speed.latency_ms_median if record.speed else None,
+        "throughput": record.speed.throughput if record.speed else None,
         "device_seconds": record.budget.device_seconds,
         "peak_memory_mb": record.machine.peak_memory_mb,
     }

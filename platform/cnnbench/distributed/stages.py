@@ -92,6 +92,7 @@ class Recorder:
                 "epochs": thin(progress.points),
                 "test": end.get("test"),
                 "cost": facts.get("cost", row.cost),
+                "speed": end.get("speed"),
                 "machine": {
                     **facts.get("machine", row.unknown_machine(spec)),
                     "peak_memory_mb": progress.peak_memory_mb,

@@ -103,7 +103,10 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
             end["test"] = _test(built, held, material, device, precision)
     except Diverged as error:
         end = {"status": "diverged", "reason": str(error)}
-    report(payload("end", facts=facts, peak_memory_mb=machine.peak_memory_mb(device), **end))
+    peak_memory_mb = machine.peak_memory_mb(device)  # of the training: measuring speed starts a new count
+    if "test" in end:
+        end["speed"] = _speed(built, shape, device, precision)
+    report(payload("end", facts=facts, peak_memory_mb=peak_memory_mb, **end))
 
 
 def _test(
@@ -118,6 +121,21 @@ def _test(
         "per_class": [asdict(score) for score in class_scores(result.confusion, material.classes)],
         "confusion": result.confusion.tolist(),
     }
+
+
+def _speed(
+    built: torch.nn.Module, shape: tuple[int, int, int], device: torch.device, precision: Precision
+) -> dict[str, Any] | None:
+    """Measured by the first rank, while the others wait. None if it fails: the final itself has its result."""
+    ranks = Ranks.current()
+    measured: dict[str, Any] | None = None
+    if ranks.rank == 0:
+        try:
+            with precision.autocast(device):
+                measured = asdict(cost.speed(built, shape, device, layout=precision.layout, seconds=0.5))
+        except RuntimeError:  # such as out of memory
+            log.exception("the speed of %s", type(built).__name__)
+    return ranks.from_first(measured, device)
 
 
 def explain(error: BaseException) -> tuple[str, str]:
