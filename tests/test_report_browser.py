@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cnnbench.report import write_report
-from ledger_rows import final, invented_study, scored, trial
+from invented_study import invented_study
+from ledger_rows import final, scored, trial
 
 pytestmark = pytest.mark.browser
 

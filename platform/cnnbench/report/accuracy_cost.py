@@ -29,8 +29,9 @@ class Point:
 
 
 def accuracy_points(rows: Sequence[Mapping[str, Any]], cost: str, series: Mapping[str, str]) -> list[Point]:
-    """The leaderboard rows that have an accuracy and a cost, best first; ``series``: row → its CSS class."""
-    shown = [row for row in rows if row["test_accuracy_mean"] is not None and row[cost]]
+    """The leaderboard rows that have an accuracy and a cost, best first, without controls: an A/A control has the cost
+    of its original. ``series``: row → its CSS class."""
+    shown = [row for row in rows if row["test_accuracy_mean"] is not None and row[cost] and row["control"] is None]
     ranked = [row for row in shown if row["rank_group"] is not None]
     front = pareto_front([(row["architecture"], row[cost], row["test_accuracy_mean"]) for row in ranked])
     return [

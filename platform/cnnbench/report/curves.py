@@ -1,8 +1,8 @@
-"""Learning curves: per epoch and row, the mean over a row's finals, and its chosen trial's validation."""
+"""Curves by row: per epoch, the mean over a row's finals and its chosen trial's validation; and how they are drawn."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
@@ -12,26 +12,40 @@ from cnnbench.report.rows import Row
 from cnnbench.report.svg import Axis, Plot, linear_axis, log_axis, tag
 
 SIZES = {"wide": Plot(600, 320), "narrow": Plot(360, 270, left=42)}
-Curve = tuple[float | None, ...]  # a value an epoch, from epoch 1; None where no run has one
+BANDS = 4  # above, a row's band is only shown where a reader points at the row
+Curve = tuple[float | None, ...]  # a value a step (an epoch), from step 1; None where no run has one
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: a metric's curves by row."""
+    """One chart: a metric's curves by row, perhaps with an interval (low, high) around each; x: what a step is."""
 
     key: str
     title: str
     caption: str
     percent: bool
     curves: Mapping[str, Curve]
+    bands: Mapping[str, tuple[Curve, Curve]] = field(default_factory=dict)
+    x: str = "epoch"
 
     @property
-    def epochs(self) -> int:
+    def steps(self) -> int:
         return max(len(curve) for curve in self.curves.values())
 
-    def text(self, value: float | None) -> str:
-        """A value as the table shows it."""
+    def cell(self, row: str, step: int) -> str:
+        """A row's value at a step as the table shows it, with its interval."""
+        text = self._text(_at(self.curves[row], step))
+        if row not in self.bands or step > len(self.curves[row]):
+            return text
+        low, high = (self._text(_at(bound, step)) for bound in self.bands[row])
+        return f"{text} ({low} to {high})"
+
+    def _text(self, value: float | None) -> str:
         return points(value) if self.percent or value is None else f"{value:.3g}"
+
+
+def _at(curve: Curve, step: int) -> float | None:
+    return curve[step - 1] if step <= len(curve) else None
 
 
 _PANELS = (
@@ -79,37 +93,44 @@ def mean_curve(runs: Sequence[Sequence[EpochPoint]], metric: str) -> Curve:
     return tuple(curve)
 
 
-def shown_epochs(panel: Panel, most: int = 8) -> list[int]:
-    """Epochs for the table: the first, the last, and some between, about evenly on a log scale."""
-    last = panel.epochs
+def shown_steps(panel: Panel, most: int = 8) -> list[int]:
+    """Steps for the table: the first, the last, and some between, about evenly on a log scale."""
+    last = panel.steps
     return sorted({round(last ** (step / (most - 1))) for step in range(most)} | {1, last})
 
 
 def curves_figure(panel: Panel, series: Mapping[str, str], variant: str) -> Markup:
-    """One panel as SVG; ``series``: row → its CSS class. The script reads where the epochs lie from data-epochs."""
+    """One panel as SVG; ``series``: row → its CSS class. The script reads where the steps lie from data-steps."""
     plot = SIZES[variant]
     box = plot.box
-    x = linear_axis(1, max(panel.epochs, 2), box.x1, box.x2, lambda value: f"{value:.0f}", steps=6)
+    x = linear_axis(1, max(panel.steps, 2), box.x1, box.x2, lambda value: f"{value:.0f}", steps=6)
     x = Axis(x.to_pixel, tuple((tick, text) for tick, text in x.ticks if tick == int(tick)))
     y = _value_axis(panel, box.y2, box.y1)
     paths = [
         tag("path", class_=f"curve {series[row]}", d=_path(curve, x, y), data_row=visible(row))
         for row, curve in reversed(list(panel.curves.items()))  # the best row last, on top
     ]
+    faint = " many" * (len(panel.bands) > BANDS)
+    areas = [
+        tag("path", class_=f"band {series[row]}{faint}", d=_area(*band, x, y), data_row=visible(row))
+        for row, band in panel.bands.items()
+    ]
     cursor = tag("line", class_="cursor", y1=box.y1, y2=box.y2)
     return plot.drawing(
-        plot.frame(x, y, "epoch"),
+        plot.frame(x, y, panel.x),
+        *areas,
         *paths,
         cursor,
-        label=f"{panel.title} by epoch, {len(panel.curves)} rows; the table below has the figures.",
+        label=f"{panel.title} by {panel.x}, {len(panel.curves)} rows; the table below has the figures.",
         variant=variant,
         data_panel=panel.key,
-        data_epochs=f"1 {max(panel.epochs, 2)} {box.x1:g} {box.x2:g}",
+        data_steps=f"1 {max(panel.steps, 2)} {box.x1:g} {box.x2:g}",
     )
 
 
 def _value_axis(panel: Panel, start: float, end: float) -> Axis:
-    values = [value for curve in panel.curves.values() for value in curve if value is not None]
+    drawn = [*panel.curves.values(), *(bound for band in panel.bands.values() for bound in band)]
+    values = [value for curve in drawn for value in curve if value is not None]
     if panel.percent:  # the error's logarithm, so that 99.0 and 99.5 lie as far apart as 90 and 95
         errors = [1 - value for value in values]
         least = min((error for error in errors if error > 1e-9), default=0.01) / 2  # where no error is drawn
@@ -123,13 +144,20 @@ def _value_axis(panel: Panel, start: float, end: float) -> Axis:
 
 
 def _path(curve: Curve, x: Axis, y: Axis) -> str:
-    """Line segments over the epochs present; a lone epoch becomes a dot, by a segment without length."""
+    """Line segments over the steps present; a lone one becomes a dot, by a segment without length."""
     path, pen_down = "", False
-    for epoch, value in enumerate(curve, 1):
+    for step, value in enumerate(curve, 1):
         if value is None or not math.isfinite(value):
             pen_down = False
             continue
-        place = f"{x(epoch):.1f} {y(value):.1f}"
+        place = f"{x(step):.1f} {y(value):.1f}"
         path += f"L{place}" if pen_down else f"M{place}h0"
         pen_down = True
     return path
+
+
+def _area(low: Curve, high: Curve, x: Axis, y: Axis) -> str:
+    """The outline between two curves without gaps: along the upper one and back along the lower one."""
+    upper = [(x(step), y(value)) for step, value in enumerate(high, 1) if value is not None]
+    lower = [(x(step), y(value)) for step, value in enumerate(low, 1) if value is not None]
+    return "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in [*upper, *reversed(lower)]) + "Z"

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cnnbench.ledger import ClassScore, TrialRecord
+from cnnbench.report.formats import points
 from cnnbench.report.rows import Row
+from cnnbench.statistics import mean_interval, prediction_interval, sampling_error
 
 MATRIX_CLASSES = 20  # above, the most frequent confusions are listed instead
 LISTED_CONFUSIONS = 20
@@ -45,6 +49,26 @@ def details(row: Row) -> Details:
     wrong = [cell for line in cells for cell in line if cell.true != cell.called and cell.images]
     wrong.sort(key=lambda cell: -cell.images)
     return Details(row, tuple(in_order), omitted, (), tuple(wrong[:LISTED_CONFUSIONS]))
+
+
+def accuracy_facts(row: Row) -> list[tuple[str, str]]:
+    """(what, figure in percent or points) of the test accuracies: their mean, and what could have come out instead."""
+    accuracies = np.array([final.test.accuracy for final in row.scored if final.test])
+    if not len(accuracies):
+        return []
+    mean, half = mean_interval(accuracies)
+    facts = [("mean", f"{points(float(mean))} %")]
+    if len(accuracies) > 1:
+        low, high = prediction_interval(accuracies.tolist())
+        facts += [
+            ("95 % interval of the mean, over seeds", f"± {points(float(half))} points"),
+            ("95 % interval of a further run", f"{points(max(low, 0.0))} to {points(min(high, 1.0))} %"),
+        ]
+    images = row.scored[0].split.test
+    if images:
+        error = points(sampling_error(float(mean), images))
+        facts.append((f"sampling error of {images:,} test images", f"{error} points (standard error)"))
+    return facts
 
 
 def _mean_scores(finals: Sequence[TrialRecord]) -> list[ClassScore]:

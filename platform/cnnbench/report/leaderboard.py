@@ -1,15 +1,16 @@
 """Records → the leaderboard, one row an architecture, as a table of plain values."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from cnnbench.ledger import TrialRecord
+from cnnbench.report.comparison import budget_text, final_indices, originals, ranked_budget
 from cnnbench.report.formats import listed
-from cnnbench.report.rows import Row, by_row, configuration
-from cnnbench.statistics import rank_groups
+from cnnbench.report.rows import Row, SearchBudget, by_row, configuration
+from cnnbench.statistics import rank_groups, sampling_error
 
 COLUMNS = (
     *("rank_group", "architecture", "year", "test_accuracy_mean", "test_accuracy_ci95", "n_seeds"),
@@ -17,9 +18,12 @@ COLUMNS = (
     *("validation_accuracy", "test_loss_mean", "p_best", "model", "family", "trainable_params", "size_mb"),
     *("search_device_seconds", "final_device_seconds", "search_epochs", "final_epochs", "device", "precision"),
     *("components", "component_sites", "hyperparameters", "options", "remark"),
+    *("search_epochs_asked", "test_sampling_error", "control", "control_of"),
 )
-WHOLE = ("rank_group", "year", "n_seeds", "params", "macs", "flops", "trainable_params", "search_epochs")
-WHOLE_COUNTS = ("trials_completed", "trials_pruned", "trials_failed")
+WHOLE = (
+    *("rank_group", "year", "n_seeds", "params", "macs", "flops", "trainable_params", "search_epochs"),
+    *("trials_completed", "trials_pruned", "trials_failed", "search_epochs_asked"),
+)
 NESTED = ("components", "component_sites", "hyperparameters", "options")
 
 
@@ -28,13 +32,17 @@ def leaderboard(records: Iterable[TrialRecord], *, rows: Sequence[str] = (), alp
 
     Accuracies are in [0, 1]; ``test_accuracy_ci95`` is half the width of the 95 % interval over seeds;
     ``trials_failed`` counts failed, diverged and out-of-memory trials; device-seconds are summed over the search, and
-    the mean of one final; ``p_best`` is the adjusted p-value of the difference from the best row. Ranked rows come
-    first, best first; then those that lack finals, with a ``remark`` that says why.
+    the mean of one final; ``p_best`` is the adjusted p-value of the difference from the best row;
+    ``test_sampling_error`` is the standard error that the test set's size leaves. Only rows of one search budget are
+    ranked. They come first, best first, a control last in its group; then those without a rank, with a ``remark`` that
+    says why; a majority-class baseline closes the table. A control's search columns are empty.
 
     rows: labels that must appear, even without a record. Raises ValueError where records belong to several studies.
     """
     groups = by_row(records, rows)
-    ranks = rank_groups(_scores(groups), alpha=alpha)
+    repeated = originals(groups)
+    budget = ranked_budget(groups)
+    ranks = _ranks(groups, repeated, budget, alpha)
     table = pd.DataFrame([_facts(row) for row in groups], columns=list(COLUMNS))
     for column, name in (
         ("test_accuracy_mean", "mean"),
@@ -44,11 +52,19 @@ def leaderboard(records: Iterable[TrialRecord], *, rows: Sequence[str] = (), alp
         ("p_best", "p_best"),
     ):
         table[column] = ranks[name].to_numpy()
-    table["remark"] = [_remark(row, len(_seeds(groups))) for row in groups]
-    table = table.astype(dict.fromkeys(WHOLE, "Int64") | dict.fromkeys(WHOLE_COUNTS, "int64"))
-    return table.sort_values(
-        ["rank_group", "test_accuracy_mean"], ascending=[True, False], na_position="last", kind="stable"
-    ).reset_index(drop=True)
+    table["control_of"] = [repeated[row.label].label if row.label in repeated else None for row in groups]
+    table["remark"] = [_remark(row, repeated, len(final_indices(groups)), budget) for row in groups]
+    place = pd.DataFrame(
+        {
+            "baseline": table["control"].eq("majority"),
+            "unranked": table["rank_group"].isna(),
+            "group": table["rank_group"].fillna(0),
+            "control": table["control"].notna(),
+            "error": -table["test_accuracy_mean"],
+        }
+    )
+    best_first = place.sort_values(list(place.columns), kind="stable").index
+    return table.loc[best_first].astype(dict.fromkeys(WHOLE, "Int64")).reset_index(drop=True)
 
 
 def as_csv(table: pd.DataFrame) -> str:
@@ -69,32 +85,57 @@ def _plain(cell: Any) -> Any:
     return cell.item() if hasattr(cell, "item") else cell
 
 
-def _seeds(rows: Iterable[Row]) -> list[int]:
-    return sorted({final.seed for row in rows for final in row.finals})
+def _ranks(rows: Sequence[Row], repeated: Mapping[str, Row], budget: SearchBudget | None, alpha: float) -> pd.DataFrame:
+    """``rank_groups`` of the rows that had this search budget; the others' means and intervals, without a rank."""
+    scores = _scores(rows)
+    controls = [row.label for row in rows if row.control]
+    compared = [
+        row.control != "majority" and repeated.get(row.label, row).search_budget == (budget or row.search_budget)
+        for row in rows
+    ]
+    apart = [not each for each in compared]
+    ranked, others = (rank_groups(scores[part], alpha=alpha, controls=controls) for part in (compared, apart))
+    others[["rank_group", "p_best"]] = float("nan")
+    return pd.concat([ranked, others]).loc[scores.index]
 
 
 def _scores(rows: Sequence[Row]) -> pd.DataFrame:
-    seeds = _seeds(rows)
-    accuracy = {(row.label, final.seed): final.test.accuracy for row in rows for final in row.scored if final.test}
-    values = [[accuracy.get((row.label, seed), float("nan")) for seed in seeds] for row in rows]
-    return pd.DataFrame(values, index=[row.label for row in rows], columns=seeds, dtype="float64")
+    """Accuracies, rows by finals. Finals are paired by index: an A/A control has other seeds than the rest."""
+    indices = final_indices(rows)
+    accuracy = {(row.label, final.index): final.test.accuracy for row in rows for final in row.scored if final.test}
+    values = [[accuracy.get((row.label, index), float("nan")) for index in indices or [0]] for row in rows]
+    return pd.DataFrame(values, index=[row.label for row in rows], columns=indices or [0], dtype="float64")
 
 
 def _facts(row: Row) -> dict[str, Any]:
-    statuses = [trial.status for trial in row.trials]
+    final = next(iter(row.scored), None)
+    accuracy = _mean([final.test.accuracy for final in row.scored if final.test])
     facts: dict[str, Any] = {
         "architecture": row.label,
+        "control": row.control,
+        "test_loss_mean": _mean([final.test.loss for final in row.scored if final.test]),
+        "final_device_seconds": _mean([final.budget.device_seconds for final in row.scored]),
+        "final_epochs": _mean([final.budget.epochs for final in row.scored]),
+        "test_sampling_error": (
+            sampling_error(accuracy, final.split.test) if accuracy is not None and final and final.split.test else None
+        ),
+    }
+    if row.control is None:
+        facts |= _search(row)
+    return facts | _network(row.shown, chosen=bool(row.finals or row.chosen))
+
+
+def _search(row: Row) -> dict[str, Any]:
+    statuses = [trial.status for trial in row.trials]
+    return {
         "trials_completed": statuses.count("completed"),
         "trials_pruned": statuses.count("pruned"),
         "trials_failed": sum(status in ("failed", "diverged", "out-of-memory") for status in statuses),
         "validation_accuracy": row.chosen.score if row.chosen else None,
-        "test_loss_mean": _mean([final.test.loss for final in row.scored if final.test]),
         "search_device_seconds": sum(trial.budget.device_seconds for trial in row.trials),
-        "final_device_seconds": _mean([final.budget.device_seconds for final in row.scored]),
         "search_epochs": sum(trial.budget.epochs for trial in row.trials),
-        "final_epochs": _mean([final.budget.epochs for final in row.scored]),
+        "search_epochs_asked": row.search_budget.epochs,
     }
-    return facts | _network(row.shown, chosen=bool(row.finals or row.chosen))
 
 
 def _network(record: TrialRecord | None, *, chosen: bool) -> dict[str, Any]:
@@ -102,7 +143,7 @@ def _network(record: TrialRecord | None, *, chosen: bool) -> dict[str, Any]:
         return {name: {} for name in NESTED}
     options, components, hyperparameters = configuration(record) if chosen else ({}, {}, {})
     return {
-        "year": record.year,
+        "year": record.year or None,  # a baseline has none
         "model": record.architecture,
         "family": record.family,
         **record.cost.model_dump(exclude={"input"}),
@@ -119,9 +160,17 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _remark(row: Row, expected_finals: int) -> str:
+def _remark(row: Row, repeated: Mapping[str, Row], expected_finals: int, ranked: SearchBudget | None) -> str:
     """Why a row has no rank, and what a reader should know of one that has."""
+    if row.control == "majority":
+        return "baseline: calls every image by the training split's largest class"
     remarks = []
+    if row.control:
+        of = f" of {repeated[row.label].label}" if row.label in repeated else ""
+        remarks.append(f"A/A control{of}: the same configuration, other seeds")
+    budget = repeated.get(row.label, row).search_budget
+    if ranked and budget != ranked and len(row.scored) == expected_finals:
+        remarks.append(f"not ranked: its search had {budget_text(budget)}, the ranked rows' {budget_text(ranked)}")
     if not row.trials and not row.finals:
         remarks.append("nothing has run yet")
     elif not row.finals and row.chosen is None:

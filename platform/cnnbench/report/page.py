@@ -15,11 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report import accuracy_cost, curves, formats, provenance, summary
-from cnnbench.report.details import details
+from cnnbench.report import accuracy_cost, comparison, curves, formats, provenance, summary
+from cnnbench.report.details import accuracy_facts, details
 from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
-from cnnbench.report.rows import Row, by_row
+from cnnbench.report.rows import Row, by_row, ordinary
 from cnnbench.report.svg import Axis, linear_axis, tag
+from cnnbench.report.tuning import tuning_panel
 
 COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
 CURVES = 30  # rows in the learning curves at most, the best ones
@@ -63,7 +64,8 @@ def write_report(
     groups = {row.label: row for row in by_row(records, labels)}
     rows = [groups[cell["architecture"]] for cell in cells]
     datasets = formats.listed(sorted({record.split.dataset for record in records}) or ["no data set"])
-    trials = summary.common(len(row.trials) for row in rows)
+    budget = comparison.ranked_budget(rows)
+    trials = budget.trials if budget else summary.common(len(row.trials) for row in ordinary(rows))
     sentence = summary.result_sentence(cells, datasets, trials)
     html = render(
         cells,
@@ -81,10 +83,15 @@ def write_report(
     return Leaderboard(name, table, sentence, folder / "index.html")
 
 
-def render(cells: Sequence[summary.Cells], rows: Sequence[Row], **texts: object) -> str:
+def render(cells: Sequence[comparison.Cells], rows: Sequence[Row], **texts: object) -> str:
     """The page's HTML; ``cells`` and ``rows`` in the same order."""
-    series = {row.label: f"s{place}" if place < COLOURS else "rest" for place, row in enumerate(rows)}
-    panels = curves.panels(rows[:CURVES])
+    networks = ordinary(rows)
+    series = {row.label: "control" for row in rows}
+    series |= {row.label: f"s{place}" if place < COLOURS else "rest" for place, row in enumerate(networks)}
+    learning = curves.panels(networks[:CURVES])
+    tuning = tuning_panel(networks[:CURVES])
+    panels = [*learning, *([tuning] if tuning else [])]
+    expected, distrust = comparison.control_statements(cells)
     script = _asset("page.js")
     environment = Environment(
         loader=PackageLoader("cnnbench.report", "template"),
@@ -107,12 +114,17 @@ def render(cells: Sequence[summary.Cells], rows: Sequence[Row], **texts: object)
         series=series,
         bars=_bars(cells),
         costs=_cost_figures(cells, series),
-        panels=panels,
-        panel_figures=[[curves.curves_figure(panel, series, variant) for variant in VARIANTS] for panel in panels],
-        shown_epochs=curves.shown_epochs,
-        curves_omitted=max(0, len(rows) - CURVES),
+        learning=learning,
+        tuning=tuning,
+        drawings={
+            panel.key: [curves.curves_figure(panel, series, variant) for variant in VARIANTS] for panel in panels
+        },
+        shown_steps=curves.shown_steps,
+        curves_omitted=max(0, len(networks) - CURVES),
+        control_statements=expected,
         details=[details(row) for row in rows],
-        notices=summary.notices(rows),
+        accuracy_facts=accuracy_facts,
+        notices=[*distrust, *summary.notices(rows)],
         protocol=provenance.protocol(rows),
         style=Markup(_asset("style.css")),
         script=Markup(script),
@@ -138,11 +150,12 @@ def _write(path: Path, text: str) -> None:
     os.replace(aside, path)
 
 
-def _page_data(cells: Sequence[summary.Cells], panels: Sequence[curves.Panel], name: str) -> dict[str, Any]:
+def _page_data(cells: Sequence[comparison.Cells], panels: Sequence[curves.Panel], name: str) -> dict[str, Any]:
     """What the script needs: the table for downloads, the curves for tooltips (four digits)."""
     shown = {
         panel.key: {
             "percent": panel.percent,
+            "x": panel.x,
             "curves": {
                 formats.visible(row): [None if v is None else float(f"{v:.4g}") for v in curve]
                 for row, curve in panel.curves.items()
@@ -161,7 +174,7 @@ def _as_script_data(data: object) -> Markup:
     return Markup(text)
 
 
-def _cost_figures(cells: Sequence[summary.Cells], series: Mapping[str, str]) -> list[dict[str, Any]]:
+def _cost_figures(cells: Sequence[comparison.Cells], series: Mapping[str, str]) -> list[dict[str, Any]]:
     figures = []
     for cost, name, title in COSTS:
         chart = accuracy_cost.accuracy_points(cells, cost, series)
@@ -171,8 +184,9 @@ def _cost_figures(cells: Sequence[summary.Cells], series: Mapping[str, str]) -> 
     return figures
 
 
-def _bars(cells: Sequence[summary.Cells]) -> dict[str, Any]:
-    """An interval bar for each row that has a mean, all on one axis; with the axis' ends as text."""
+def _bars(cells: Sequence[comparison.Cells]) -> dict[str, Any]:
+    """An interval bar for each row that has a mean, all on one axis; with the axis' ends as text. The baseline, far
+    below every network, does not stretch the axis."""
     known = {
         cell["architecture"]: (cell["test_accuracy_mean"], cell["test_accuracy_ci95"] or 0.0)
         for cell in cells
@@ -180,7 +194,9 @@ def _bars(cells: Sequence[summary.Cells]) -> dict[str, Any]:
     }
     if not known:
         return {"low": "", "high": "", "drawn": {}}
-    low, high = accuracy_cost.accuracy_range(list(known.values()))
+    baselines = {cell["architecture"] for cell in cells if cell["control"] == "majority"}
+    shown = [interval for row, interval in known.items() if row not in baselines] or list(known.values())
+    low, high = accuracy_cost.accuracy_range(shown)
     axis = linear_axis(low, high, 5, BAR[0] - 5, str)
     drawn = {row: _bar(axis, low, high, *interval) for row, interval in known.items()}
     return {"low": formats.points(low, 1), "high": formats.points(high, 1), "drawn": drawn}

@@ -5,7 +5,7 @@ from typing import Any
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import count, duration, tally, value, without_secrets
-from cnnbench.report.rows import Row
+from cnnbench.report.rows import Row, ordinary
 
 _SHOWN_CHECKSUM = 16
 
@@ -13,19 +13,26 @@ _SHOWN_CHECKSUM = 16
 def protocol(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """(fact, figures) on splits, budgets and test reads; a tally where records differ."""
     trials = [trial for row in rows for trial in row.trials]
-    finals = [final for row in rows for final in row.finals]
+    finals = [final for row in rows if row.control != "majority" for final in row.finals]
+    fresh = [final for final in finals if final.control is None]
+    again = [final for final in finals if final.control == "a/a"]
     facts = [
         ("Images in a search trial", tally(_sizes(trial) for trial in trials)),
         ("Images in a final", tally(_sizes(final) for final in finals)),
-        ("Search trials a row", tally(str(len(row.trials)) for row in rows)),
+        ("Search trials a row", tally(str(len(row.trials)) for row in ordinary(rows))),
         ("Epochs at most, in a trial", tally(str(trial.budget.epochs_asked) for trial in trials)),
         ("Epochs at most, in a final", tally(str(final.budget.epochs_asked) for final in finals)),
-        ("Seeds of the finals", ", ".join(str(seed) for seed in sorted({final.seed for final in finals})) or "–"),
-        ("Times the test set was read", str(sum(final.test is not None for final in finals))),
+        ("Seeds of the finals", _seeds(fresh)),
+        *([("Seeds of the A/A control", _seeds(again))] if again else []),
+        ("Times the test set was read", str(sum(final.test is not None for row in rows for final in row.finals))),
         ("Spent in the search", _spent(trials)),
         ("Spent in the finals", _spent(finals)),
     ]
     return facts
+
+
+def _seeds(finals: Sequence[TrialRecord]) -> str:
+    return ", ".join(str(seed) for seed in sorted({final.seed for final in finals})) or "–"
 
 
 def _sizes(record: TrialRecord) -> str:
@@ -44,7 +51,8 @@ def _spent(records: Sequence[TrialRecord]) -> str:
 
 def provenance(rows: Sequence[Row], generated_utc: str, tracking_uri: str | None) -> list[tuple[str, str]]:
     """(what, value) of code, data, machines and times; a tally of records where they differ."""
-    records = [record for row in rows for record in (*row.trials, *row.finals)]
+    # The majority-class baseline trains nothing: its precision and its machine would be those of no network.
+    records = [record for row in rows if row.control != "majority" for record in (*row.trials, *row.finals)]
     machines = [record.machine for record in records]
     names = sorted({name for machine in machines for name in machine.versions})
     return [

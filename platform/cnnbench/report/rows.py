@@ -3,13 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 from cnnbench.ledger import TrialRecord
 
 
+class SearchBudget(NamedTuple):
+    """What a row's search might spend: its trials, however they ended, and the epochs that they asked for together."""
+
+    trials: int
+    epochs: int
+
+
 @dataclass(frozen=True)
 class Row:
-    """One row's records: its search trials by index, its finals by seed. Both may be empty."""
+    """One row's records: its search trials and its finals, by index. Both may be empty."""
 
     label: str
     trials: tuple[TrialRecord, ...] = ()
@@ -19,6 +27,16 @@ class Row:
     def scored(self) -> tuple[TrialRecord, ...]:
         """The finals that completed, and so have test metrics."""
         return tuple(final for final in self.finals if final.status == "completed" and final.test is not None)
+
+    @property
+    def control(self) -> Literal["a/a", "majority"] | None:
+        """Which control this row is, if it is one."""
+        return next((final.control for final in self.finals if final.control), None)
+
+    @property
+    def search_budget(self) -> SearchBudget:
+        """Pruned, diverged and failed trials count like others: each had its chance."""
+        return SearchBudget(len(self.trials), sum(trial.budget.epochs_asked for trial in self.trials))
 
     @cached_property
     def chosen(self) -> TrialRecord | None:
@@ -42,6 +60,11 @@ def configuration(record: TrialRecord) -> tuple[Mapping[str, object], Mapping[st
     return dict(record.options), components, dict(record.hyperparameters)
 
 
+def ordinary(rows: Iterable[Row]) -> list[Row]:
+    """The rows that are not controls."""
+    return [row for row in rows if row.control is None]
+
+
 def by_row(records: Iterable[TrialRecord], labels: Sequence[str] = ()) -> tuple[Row, ...]:
     """Rows in the order of ``labels``, then of their first record; a label without a record is an empty row.
 
@@ -58,5 +81,5 @@ def by_row(records: Iterable[TrialRecord], labels: Sequence[str] = ()) -> tuple[
 
 def _row(label: str, records: Sequence[TrialRecord]) -> Row:
     trials = sorted((record for record in records if record.stage == "search"), key=lambda record: record.index)
-    finals = sorted((record for record in records if record.stage == "final"), key=lambda record: record.seed)
+    finals = sorted((record for record in records if record.stage == "final"), key=lambda record: record.index)
     return Row(label, tuple(trials), tuple(finals))

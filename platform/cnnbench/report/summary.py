@@ -1,28 +1,28 @@
 """What the leaderboard says in a sentence, and what a reader must know before believing it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from cnnbench.report.comparison import Cells, budget_text, ranked_budget
 from cnnbench.report.formats import listed, points, share, visible
-from cnnbench.report.rows import Row
-
-Cells = Mapping[str, Any]  # one leaderboard row, as leaderboard.as_json_rows gives it
+from cnnbench.report.rows import Row, ordinary
 
 
 def result_sentence(cells: Sequence[Cells], dataset: str, trials: int | None) -> str:
-    """One sentence of result; ``trials``: of each row, None where rows differ.
+    """One sentence of result, on the rows that are no controls; ``trials``: of each row, None where rows differ.
 
     It says "highest" of a mean, "tie" where the paired test finds no difference from the best, and "significantly"
     where it finds one; nothing else is claimed.
     """
-    ranked = [row for row in cells if row["rank_group"] is not None]
+    ranked = [row for row in cells if row["rank_group"] is not None and row["control"] is None]
     where = f"On {visible(dataset, 60)}" + (f", at {_number(trials, 'trial')} each" if trials else "")
     if not ranked:
         return f"{where}: no row has all its finals yet, so nothing is ranked."
     best = ranked[0]
     mean = f"{_accuracy(best)}, mean of {_number(best['n_seeds'], 'seed')}"
     if len(ranked) == 1:
-        return f"{where}, {_name(best)} has a test accuracy of {mean}; there is no other row to compare it with."
+        apart = any(row["test_accuracy_mean"] is not None and not row["control"] for row in cells if row is not best)
+        other = "no other row of its search budget" if apart else "no other row"
+        return f"{where}, {_name(best)} has a test accuracy of {mean}; there is {other} to compare it with."
     tied = [row for row in ranked if row["rank_group"] == 1]
     if len(tied) == 1:
         others = "the other row" if len(ranked) == 2 else f"each of the {len(ranked) - 1} other rows"
@@ -79,7 +79,7 @@ def common(values: Iterable[int]) -> int | None:
 
 def notices(rows: Sequence[Row]) -> list[str]:
     """What makes rows less comparable than the table looks: unequal budgets, different data, few seeds."""
-    finals = [final for row in rows for final in row.finals]
+    finals = [final for row in rows if row.control != "majority" for final in row.finals]
     found = []
     for what, values in (
         ("data (by checksum)", {final.split.data_checksum for final in finals}),
@@ -90,11 +90,26 @@ def notices(rows: Sequence[Row]) -> list[str]:
     ):
         if len(values) > 1:
             found.append(f"The finals do not share one value of: {what}. Compare rows with that in mind.")
-    searched = {row.label: len(row.trials) for row in rows if row.trials}
-    if len(set(searched.values())) > 1:
-        fewest, most = min(searched.values()), max(searched.values())
-        found.append(f"Rows had unequal numbers of search trials, {fewest} to {most}: more trials find better values.")
-    seeds = len({final.seed for final in finals})
+    found += _budgets(ordinary(rows))
+    seeds = len({final.index for final in finals})
     if finals and 2 ** (1 - seeds) > 0.05:
         found.append(f"With {_number(seeds, 'seed')} no difference between rows can be significant at the 5 % level.")
     return found
+
+
+def _budgets(rows: Sequence[Row]) -> list[str]:
+    budgets = sorted({row.search_budget for row in rows if row.trials})
+    if len(budgets) < 2:
+        return []
+    ranked = ranked_budget(rows)
+    if ranked is None:
+        return [
+            f"Rows have had unequal search budgets so far, {budget_text(budgets[0])} to {budget_text(budgets[-1])}."
+        ]
+    apart = [visible(row.label, 60) for row in rows if row.scored and row.search_budget != ranked]
+    if not apart:
+        return []
+    return [
+        f"Search budgets are unequal, and more trials find better values: only rows that had {budget_text(ranked)} are "
+        f"ranked; {listed(apart)} stand{'s' if len(apart) == 1 else ''} below them, unranked."
+    ]

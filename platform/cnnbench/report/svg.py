@@ -53,14 +53,19 @@ def linear_axis(
 
 
 def log_axis(low: float, high: float, start: float, end: float, text: Callable[[float], str]) -> Axis:
-    """Ticks at powers of ten; also at 2 and 5 times these where fewer than three powers lie on the axis."""
+    """Ticks at powers of ten; where fewer than three of them lie on the axis, also at 2 and 5 times these; where that
+    gives fewer than three, at equal steps."""
     bottom, top = math.log10(low), math.log10(high)
     width = (top - bottom) or 1.0
     powers = range(math.floor(bottom), math.ceil(top) + 1)
-    inside = [power for power in powers if bottom - 1e-9 <= power <= top + 1e-9]
-    factors = (1,) if len(inside) >= 3 else (1, 2, 5)
-    ticks = [factor * 10.0**power for power in powers for factor in factors]
-    shown = tuple((tick, text(tick)) for tick in ticks if bottom - 1e-9 <= math.log10(tick) <= top + 1e-9)
+    for factors in ((1,), (1, 2, 5)):
+        ticks = [factor * 10.0**power for power in powers for factor in factors]
+        ticks = [tick for tick in ticks if bottom - 1e-9 <= math.log10(tick) <= top + 1e-9]
+        if len(ticks) >= 3:
+            break
+    else:
+        ticks = [tick for tick, _ in linear_axis(low, high, start, end, text).ticks]
+    shown = tuple((tick, text(tick)) for tick in ticks)
     return Axis(lambda v: start + (math.log10(v) - bottom) / width * (end - start), shown)
 
 

@@ -50,7 +50,7 @@ def _lines(table: pd.DataFrame) -> list[tuple[str, ...]]:
             str(row["n_seeds"]),
             _plain(count(row["params"])),
             _plain(count(row["macs"])),
-            f"{row['trials_completed']}/{row['trials_pruned']}/{row['trials_failed']}",
+            "" if row["control"] else f"{row['trials_completed']}/{row['trials_pruned']}/{row['trials_failed']}",
             _plain(duration(row["final_device_seconds"])),
             visible(row["remark"], _LONGEST_REMARK),
         )

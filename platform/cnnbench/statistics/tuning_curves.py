@@ -35,7 +35,8 @@ def expected_best(scores: Sequence[float] | Floats) -> Floats:
     values = np.sort(np.asarray(scores, dtype=np.float64), axis=-1)
     if not np.isfinite(values).all():
         raise ValueError("scores: want finite numbers")
-    return values @ _weights(values.shape[-1]).T
+    means: Floats = values @ _weights(values.shape[-1]).T
+    return means
 
 
 def tuning_curve(scores: Sequence[float], *, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> TuningCurve:
@@ -57,4 +58,5 @@ def _weights(n: int) -> Floats:
     ways = gammaln(place) - gammaln(size) - gammaln(above + 1)
     subsets = gammaln(n + 1) - gammaln(size + 1) - gammaln(n - size + 1)
     weights: Floats = np.where(place >= size, np.exp(ways - subsets), 0.0)
-    return weights / weights.sum(axis=1, keepdims=True)  # logarithms of large factorials lose some digits
+    weights /= weights.sum(axis=1, keepdims=True)  # logarithms of large factorials lose some digits
+    return weights

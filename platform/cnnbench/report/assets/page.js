@@ -3,7 +3,7 @@
 // The page is whole without this script; with it, the table sorts and filters, and the charts answer the pointer.
 // Names come from outside: they go into the page as text, never as markup.
 
-/** @typedef {{percent: boolean, curves: Record<string, (number | null)[]>}} Panel */
+/** @typedef {{percent: boolean, x: string, curves: Record<string, (number | null)[]>}} Panel */
 /** @typedef {{name: string, rows: Record<string, unknown>[], panels: Record<string, Panel>}} Data */
 
 /** @type {Data} */
@@ -155,11 +155,11 @@ for (const point of document.querySelectorAll(".point")) {
   point.addEventListener("pointerleave", () => (tip.hidden = true));
 }
 
-/** Every row's value at an epoch, highest first (lowest for losses). @param {Panel} panel @param {number} epoch */
-function valuesAt(panel, epoch) {
+/** Every row's value at a step, highest first (lowest for losses). @param {Panel} panel @param {number} step */
+function valuesAt(panel, step) {
   const most = 12;
   const found = Object.entries(panel.curves)
-    .map(([row, curve]) => ({ row, value: curve[epoch - 1] }))
+    .map(([row, curve]) => ({ row, value: curve[step - 1] }))
     .filter((entry) => typeof entry.value === "number")
     .sort((a, b) => (panel.percent ? 1 : -1) * (Number(b.value) - Number(a.value)));
   const lines = found.slice(0, most).map(({ row, value }) => {
@@ -167,24 +167,24 @@ function valuesAt(panel, epoch) {
     return `${shown}  ${row.length > 32 ? row.slice(0, 31) + "…" : row}`;
   });
   if (found.length > most) lines.push(`and ${found.length - most} more`);
-  return [`epoch ${epoch}`, ...lines].join("\n");
+  return [`${panel.x} ${step}`, ...lines].join("\n");
 }
 
 for (const chart of document.querySelectorAll("svg[data-panel]")) {
   const svg = /** @type {SVGSVGElement} */ (chart);
-  const [first, last, left, right] = (svg.dataset.epochs ?? "").split(" ").map(Number);
+  const [first, last, left, right] = (svg.dataset.steps ?? "").split(" ").map(Number);
   const cursor = /** @type {SVGLineElement} */ (svg.querySelector(".cursor"));
   const panel = data.panels[svg.dataset.panel ?? ""];
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * svg.viewBox.baseVal.width;
     const along = Math.min(1, Math.max(0, (x - left) / (right - left)));
-    const epoch = Math.round(first + along * (last - first));
-    const place = String(left + ((epoch - first) / (last - first)) * (right - left));
+    const step = Math.round(first + along * (last - first));
+    const place = String(left + ((step - first) / (last - first)) * (right - left));
     cursor.setAttribute("x1", place);
     cursor.setAttribute("x2", place);
     svg.classList.add("pointed");
-    showTip(event, valuesAt(panel, epoch));
+    showTip(event, valuesAt(panel, step));
   });
   svg.addEventListener("pointerleave", () => {
     svg.classList.remove("pointed");
