@@ -125,7 +125,12 @@ def test_calls_are_sites_as_modules_are():
         "window_pooling": 2,
         "global_pooling": 1,
         "normalization": 2,
+        "attention": 2,
+        "initialization": 3,
         "dropout": 1,
+        "dropout2d": 2,
+        "drop_block": 2,
+        "stochastic_depth": 0,
     }
 
 
@@ -233,8 +238,11 @@ def test_the_dropout_rate_is_set_where_there_is_dropout():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout2d(0.1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 5))
     swapped, report = swap(network, {"dropout": 0.3}, IMAGE)
     assert [type(module) for module in modules_of(swapped, nn.modules.dropout._DropoutNd)] == [nn.Dropout2d, nn.Dropout]
-    assert {module.p for module in modules_of(swapped, nn.modules.dropout._DropoutNd)} == {0.3}
-    assert (report.components["dropout"].how, report.components["dropout"].sites) == ("replaced", 2)
+    assert [module.p for module in modules_of(swapped, nn.modules.dropout._DropoutNd)] == [0.1, 0.3]
+    assert (report.components["dropout"].how, report.components["dropout"].sites) == ("replaced", 1)
+    swapped, report = swap(network, {"dropout2d": 0.3}, IMAGE)
+    assert [module.p for module in modules_of(swapped, nn.modules.dropout._DropoutNd)] == [0.3, 0.5]
+    assert (report.components["dropout2d"].how, report.components["dropout2d"].sites) == ("replaced", 1)
 
 
 def test_without_dropout_one_is_inserted_before_the_last_layer():

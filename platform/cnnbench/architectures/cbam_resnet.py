@@ -39,6 +39,7 @@ class CBAM(nn.Module):
     the batch norm that the authors' code adds."""
 
     opaque = True  # a gate: nothing in it is a place for a component
+    component = "attention"  # but it is one itself
 
     def __init__(self, channels: int) -> None:
         super().__init__()

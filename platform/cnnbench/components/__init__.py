@@ -1,6 +1,13 @@
 """The components that a study may swap, and ``swap``, which puts them into a network of any kind."""
 
-from cnnbench.components import activation, dropout, global_pooling, normalization, window_pooling  # noqa: F401
+from cnnbench.components import (  # noqa: F401
+    activation,
+    attention,
+    global_pooling,
+    initialization,
+    normalization,
+    window_pooling,
+)
 from cnnbench.components.kinds import COMPONENTS, ComponentError, allowed, check
 from cnnbench.components.swap import KindReport, SiteReport, count_sites, swap
 

@@ -1,11 +1,15 @@
-"""Dropout (Srivastava et al. 2014): one rate for every dropout site of a network."""
+"""Dropout: of single values (Srivastava et al. 2014), and of whole channels (Tompson et al. 2015, arXiv:1411.4280)."""
 
 from typing import Any
 
 from torch import nn
 from torch.nn import functional as F
 
-MODULES = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+# Kind → the modules that are of it.
+MODULES: dict[str, tuple[type[nn.Module], ...]] = {
+    "dropout": (nn.Dropout, nn.Dropout1d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+    "dropout2d": (nn.Dropout2d,),
+}
 
 # Tracing makes modules of these calls.
 FUNCTIONS: dict[Any, type[nn.Module]] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -49,6 +50,8 @@ class Place:
 
 
 Factory = Callable[[Place], nn.Module]
+# Sets a layer's weights anew; the flag is true for the layer that makes the logits.
+Initializer = Callable[[nn.Conv2d | nn.Linear, bool], None]
 
 # Facts of an entry: same_as, the module class, functions and method names that are this value in a network already;
 # same_with, argument → the value that it must have for that, or a function that gives it for a number of channels.
@@ -57,9 +60,34 @@ COMPONENTS: dict[str, Registry[Factory]] = {
     "window_pooling": Registry("window_pooling"),
     "global_pooling": Registry("global_pooling"),
     "normalization": Registry("normalization"),
+    "attention": Registry("attention"),
 }
-NUMBERS: dict[str, tuple[float, float]] = {"dropout": (0.0, 1.0)}  # kinds whose value is a number, with its range
-KINDS: tuple[str, ...] = (*COMPONENTS, *NUMBERS)
+INITIALIZATIONS: Registry[Initializer] = Registry("initialization")
+NAMES: dict[str, Registry[Any]] = {**COMPONENTS, "initialization": INITIALIZATIONS}  # kinds whose value is a name
+NUMBERS: dict[str, tuple[float, float]] = {  # kinds whose value is a number, with its range
+    "dropout": (0.0, 1.0),
+    "dropout2d": (0.0, 1.0),
+    "drop_block": (0.0, 1.0),
+    "stochastic_depth": (0.0, 1.0),
+}
+KINDS: tuple[str, ...] = (*NAMES, *NUMBERS)
+
+# Kind → where its components go. A map is (N, channels, height, width), above 1×1.
+SITES_OF: dict[str, str] = {
+    "activation": "each activation that is no gate's",
+    "window_pooling": "each max or average pooling over a sliding window",
+    "global_pooling": "each pooling of whole maps to one number a channel",
+    "normalization": "each normalisation of maps; without any, behind each convolution but one that makes the logits",
+    "attention": "each attention module; without any, the end of each residual branch of maps; without those, behind "
+    "the activation of each convolution of maps",
+    "initialization": "each convolution and linear layer",
+    "dropout": "each dropout of single values; without any, before the last layer",
+    "dropout2d": "each dropout of whole channels; without any, the end of each residual branch of maps; without those, "
+    "behind the activation of each convolution of maps",
+    "drop_block": "each DropBlock; without any, in maps of the two smallest sizes, behind each convolution with its "
+    "norm and activation, and in each residual block's shortcut",
+    "stochastic_depth": "the end of each residual branch",
+}
 
 
 def allowed(kind: str) -> tuple[str, ...] | str:
@@ -67,8 +95,8 @@ def allowed(kind: str) -> tuple[str, ...] | str:
     if kind in NUMBERS:
         low, high = NUMBERS[kind]
         return f"number from {low:g} to {high:g}"
-    if kind in COMPONENTS:
-        return tuple(COMPONENTS[kind])
+    if kind in NAMES:
+        return tuple(NAMES[kind])
     raise ComponentError(f"unknown component {kind!r}; choose from {', '.join(KINDS)}")
 
 

@@ -1,43 +1,36 @@
 """The sites of a traced network: where a component of each kind stands, or could be put in."""
 
 import operator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
+from torchvision.ops import DropBlock2d as TorchvisionDropBlock2d
+from torchvision.ops import SqueezeExcitation
 
-from cnnbench.components import dropout
-from cnnbench.components.kinds import COMPONENTS, KINDS, ChannelsLast, Place, Window
-from cnnbench.components.trace import inside
+from cnnbench.components import dropout, insertions
+from cnnbench.components.branches import find_branches
+from cnnbench.components.drop_block import DropBlock2d
+from cnnbench.components.graph import NORMS, Site, calls, makes_gate, module_of, name_of
+from cnnbench.components.kinds import COMPONENTS, KINDS, Place, Window
 
 # Beyond the values that a study can choose. No sigmoid: in a convolutional network of today it is a gate.
 _FURTHER: dict[str, tuple[Any, ...]] = {
     "activation": (
         *(nn.Hardtanh, nn.SELU, nn.CELU, nn.RReLU, nn.Softplus, nn.Softsign),
         *(F.hardtanh, F.selu, F.celu, F.rrelu, F.softplus, F.prelu, torch.selu, torch.celu, torch.prelu),
-    )
+    ),
+    "attention": (SqueezeExcitation,),
+}
+# Kinds whose value is a rate, p, of the module that stands there.
+_RATES: dict[str, tuple[type[nn.Module], ...]] = {
+    **dropout.MODULES,
+    "drop_block": (DropBlock2d, TorchvisionDropBlock2d),
 }
 _LAYERS = (nn.Conv2d, nn.Linear)
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
-_SIGMOIDS = (nn.Sigmoid, nn.Hardsigmoid, torch.sigmoid, F.sigmoid, F.hardsigmoid, "sigmoid")
-_PRODUCTS = (operator.mul, torch.mul, "mul")
 _MAX_ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 _AVERAGE_ARGUMENTS = ("kernel_size", "stride", "padding", "ceil_mode")
-
-
-@dataclass(frozen=True)
-class Site:
-    """One place in the network. value: the registered name (or the number) of what stands there, None for something
-    else. insert: nothing stands there; a normalisation would go behind the node, a dropout before it."""
-
-    kind: str
-    name: str
-    node: fx.Node
-    place: Place
-    value: str | float | None
-    insert: bool = False
 
 
 def find(traced: fx.GraphModule) -> dict[str, tuple[Site, ...]]:
@@ -45,37 +38,34 @@ def find(traced: fx.GraphModule) -> dict[str, tuple[Site, ...]]:
     found: dict[str, list[Site]] = {kind: [] for kind in KINDS}
     for node in traced.graph.nodes:
         site = _site(traced, node)
-        if site is not None and not _makes_gate(traced, node):
+        if site is not None and not makes_gate(traced, node):
             found[site.kind].append(site)
-    layers = [node for node in traced.graph.nodes if isinstance(_module(traced, node), _LAYERS)]
-    normalizes = any(isinstance(_module(traced, node), _NORMS) for node in traced.graph.nodes)
-    if not found["normalization"] and not normalizes:
-        # the last layer makes the logits, which are not normalised
-        convolutions = [node for node in layers[:-1] if isinstance(_module(traced, node), nn.Conv2d)]
-        behind = [node for node in convolutions if not _makes_gate(traced, node)]
-        found["normalization"] = [_insertion("normalization", node, node.meta["shape"], "none") for node in behind]
-    if not found["dropout"] and layers:
-        found["dropout"] = [_insertion("dropout", layers[-1], layers[-1].all_input_nodes[0].meta["shape"], None)]
+    found["initialization"] = _initialized(traced)
+    layers = [node for node in traced.graph.nodes if isinstance(module_of(traced, node), _LAYERS)]
+    branches = find_branches(traced)
+    activations = {site.node for site in found["activation"]}
+    normalizes = any(isinstance(module_of(traced, node), NORMS) for node in traced.graph.nodes)
+    if not normalizes:
+        found["normalization"] = found["normalization"] or insertions.behind_convolutions(traced, layers)
+    found["dropout"] = found["dropout"] or insertions.before_last_layer(layers)
+    for kind, value in {"attention": "none", "dropout2d": None}.items():
+        found[kind] = found[kind] or insertions.on_features(kind, traced, layers, branches, activations, value)
+    found["drop_block"] = found["drop_block"] or insertions.drop_blocks(traced, layers, branches, activations)
+    found["stochastic_depth"] = insertions.stochastic_depths(traced, branches)
     return {kind: tuple(sites) for kind, sites in found.items()}
 
 
-def _insertion(kind: str, node: fx.Node, shape: tuple[int, ...], value: str | float | None) -> Site:
-    return Site(kind, str(node.target), node, Place(shape), value, insert=True)
-
-
-def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    if node.op != "call_module":
-        return None
-    module = traced.get_submodule(str(node.target))
-    return module.inner if isinstance(module, ChannelsLast) else module
-
-
-def _is(traced: fx.GraphModule, node: fx.Node, things: tuple[Any, ...]) -> bool:
-    """True if ``node`` calls one of ``things``: module classes, functions and names of methods."""
-    module = _module(traced, node)
-    if module is not None:
-        return isinstance(module, tuple(thing for thing in things if isinstance(thing, type)))
-    return node.op in ("call_function", "call_method") and node.target in things
+def _initialized(traced: fx.GraphModule) -> list[Site]:
+    """The architecture's own layers, in leaves too, each once however often it is called."""
+    layers: dict[nn.Module, Site] = {}
+    for node in traced.graph.nodes:
+        module = module_of(traced, node)
+        if module is None or type(module).__module__.startswith("cnnbench.components."):
+            continue
+        for name, layer in module.named_modules(prefix=str(node.target)):
+            if isinstance(layer, _LAYERS):
+                layers.setdefault(layer, Site("initialization", name, node, Place(()), None))
+    return list(layers.values())
 
 
 def _site(traced: fx.GraphModule, node: fx.Node) -> Site | None:
@@ -84,20 +74,24 @@ def _site(traced: fx.GraphModule, node: fx.Node) -> Site | None:
         return None
     before, after = inputs[0].meta["shape"], node.meta["shape"]
     channel_dim = inputs[0].meta["channel_dim"]
-    module = _module(traced, node)
-    name = str(node.target) if module is not None else ".".join(filter(None, [inside(node), node.name]))
-    if isinstance(module, dropout.MODULES):
-        return Site("dropout", name, node, Place(before, channel_dim), float(module.p))
+    module = module_of(traced, node)
+    name = name_of(traced, node)
+    for kind, classes in _RATES.items():
+        if isinstance(module, classes):
+            rate = float(getattr(module, "p"))  # noqa: B009 (nn.Module declares its attributes to be tensors)
+            return Site(kind, name, node, Place(before, channel_dim), rate)
     for kind, registry in COMPONENTS.items():
         known = tuple(thing for value in registry for thing in registry[value].facts["same_as"])
-        if not _is(traced, node, known + _FURTHER.get(kind, ())):
+        # an architecture's own module may say in its class which kind it is of
+        says = getattr(type(module), "component", None) == kind
+        if not says and not calls(traced, node, known + _FURTHER.get(kind, ())):
             continue
         window = None
         if kind == "activation" and _is_hard_sigmoid(node):
             continue
         if kind == "window_pooling":
             window = _window(node, module)
-        if kind == "global_pooling" and not _pools_whole_map(node, before, after, channel_dim):
+        if kind == "global_pooling" and not _pools_whole_map(module, before, after, channel_dim):
             continue
         if kind == "normalization":
             if len(before) != 4 or isinstance(module, nn.Identity):
@@ -155,11 +149,14 @@ def _window(node: fx.Node, module: nn.Module | None) -> Window:
     return Window(**window)
 
 
-def _pools_whole_map(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...], channel_dim: int) -> bool:
-    """True if a map larger than 1×1 (else there is nothing to pool) becomes one number a channel."""
+def _pools_whole_map(
+    module: nn.Module | None, before: tuple[int, ...], after: tuple[int, ...], channel_dim: int
+) -> bool:
+    """True if a map larger than 1×1 (else there is nothing to pool) becomes one number a channel, or the cells of a
+    grid that a swap has put in."""
     if len(before) != 4 or channel_dim != 1 or before[2:] == (1, 1):
         return False
-    return after in (before[:2], (*before[:2], 1, 1))
+    return hasattr(module, "cells") or after in (before[:2], (*before[:2], 1, 1))
 
 
 def _is_hard_sigmoid(node: fx.Node) -> bool:
@@ -167,14 +164,3 @@ def _is_hard_sigmoid(node: fx.Node) -> bool:
     before = node.all_input_nodes[0]
     added = before.target in (operator.add, torch.add, "add") and any(isinstance(a, int | float) for a in before.args)
     return node.target is F.relu6 and added
-
-
-def _makes_gate(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """True if all that becomes of ``node``'s value is a sigmoid, and then a factor: a gate, as in squeeze-excite."""
-    sigmoid = False
-    while len(node.users) == 1:
-        node = next(iter(node.users))
-        sigmoid = sigmoid or _is(traced, node, _SIGMOIDS)
-        if sigmoid and node.target in _PRODUCTS:
-            return True
-    return False

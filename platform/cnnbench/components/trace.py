@@ -2,26 +2,30 @@
 value and the dimension of its channels noted at every node."""
 
 import copy
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torchvision.models.convnext import LayerNorm2d
-from torchvision.ops import StochasticDepth
+from torchvision.ops import DropBlock2d, StochasticDepth
 from torchvision.ops.misc import SqueezeExcitation
 
 from cnnbench.components import dropout
 from cnnbench.components.kinds import ComponentError
 
-# These look at self.training (StochasticDepth), are a gate (SqueezeExcitation) or one site (LayerNorm2d): not opened.
-_LEAVES = (SqueezeExcitation, StochasticDepth, LayerNorm2d)
+# These look at self.training, are a gate (SqueezeExcitation) or one site (LayerNorm2d): not opened.
+_LEAVES = (SqueezeExcitation, StochasticDepth, DropBlock2d, LayerNorm2d)
 _CHANNELS_IN_1 = (
     nn.Conv2d,
     nn.modules.batchnorm._NormBase,  # batch and instance norms
     nn.GroupNorm,
     LayerNorm2d,
 )
+
+
+_OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
 
 
 class _Tracer(fx.Tracer):
@@ -151,8 +155,8 @@ def _channel_dim(node: fx.Node, network: nn.Module) -> int:
 
 
 def _work_out_of_place(traced: fx.GraphModule) -> None:
-    """Makes activations and dropouts that overwrite their input return a new tensor, and gives that one to everybody
-    who would have read the overwritten one."""
+    """Makes activations, dropouts and sums that overwrite their input return a new tensor, and gives that one to
+    everybody who would have read the overwritten one."""
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         if not _overwrites(traced, node):
@@ -164,6 +168,8 @@ def _work_out_of_place(traced: fx.GraphModule) -> None:
     for node in traced.graph.nodes:
         if node.kwargs.get("inplace"):
             node.update_kwarg("inplace", False)
+        elif node.target in _OUT_OF_PLACE:
+            node.target = _OUT_OF_PLACE[node.target]
         elif _is_underscore_call(node):
             name = str(getattr(node.target, "__name__", node.target))[:-1]
             node.target = name if node.op == "call_method" else getattr(torch, name)
@@ -175,7 +181,7 @@ def _work_out_of_place(traced: fx.GraphModule) -> None:
 def _overwrites(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
-    return bool(node.kwargs.get("inplace")) or _is_underscore_call(node)
+    return bool(node.kwargs.get("inplace")) or node.target in _OUT_OF_PLACE or _is_underscore_call(node)
 
 
 def _is_underscore_call(node: fx.Node) -> bool:
@@ -187,14 +193,22 @@ def _is_underscore_call(node: fx.Node) -> bool:
 
 
 def put(traced: fx.GraphModule, node: fx.Node, module: nn.Module, name: str) -> fx.Node:
-    """Puts ``module`` in ``node``'s place, under ``name``; returns its node."""
+    """Puts ``module`` in ``node``'s place, under ``name``; returns its node, which ``present`` gives for ``node``."""
     traced.add_submodule(name, module)
     with traced.graph.inserting_after(node):
         new = traced.graph.call_module(name, (node.all_input_nodes[0],))
     new.meta = dict(node.meta)
+    node.meta["became"] = new
     node.replace_all_uses_with(new)
     traced.graph.erase_node(node)
     return new
+
+
+def present(node: fx.Node) -> fx.Node:
+    """The node that stands today where ``node`` stood."""
+    while "became" in node.meta:
+        node = node.meta["became"]
+    return node
 
 
 def inside(node: fx.Node) -> str:

@@ -1,0 +1,167 @@
+"""Architectures × components, each pair tried: ``make matrix`` writes docs/matrix.md.
+
+A cell builds the network on 32×32 colour images, puts the component in, trains one step, and compares outputs with
+those of the network without it. Run: python tests/matrix.py [ARCHITECTURE …]
+"""
+
+import copy
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnnbench import network
+from cnnbench.architectures import ARCHITECTURES
+from cnnbench.components import ComponentError, swap
+from cnnbench.components.kinds import NAMES, NUMBERS, SITES_OF
+
+PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
+SIZE, CLASSES, BATCH = 32, 10, 8
+RATE = 0.5  # of the kinds whose value is a number
+MOST_PARAMETERS = 30_000_000  # above, a smaller member of the family stands for the network
+
+
+class Ineffective(AssertionError):
+    """A component that was put in and changed nothing, or the other way round."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of one pair. sites: how many it reached; own: the network has the value already; reason: why it was
+    refused, "" if it was not."""
+
+    sites: int
+    own: bool = False
+    reason: str = ""
+
+
+def values() -> Iterator[tuple[str, str | float]]:
+    """Every (kind, value); one rate stands for all of a number's range."""
+    for kind, registry in NAMES.items():
+        yield from ((kind, value) for value in registry)
+    yield from ((kind, RATE) for kind in NUMBERS)
+
+
+def built(architecture: str, size: int = SIZE, **options: float) -> nn.Module:
+    """The network without components, always with the same weights."""
+    torch.manual_seed(0)
+    return network.build(architecture, classes=CLASSES, channels=3, image_size=size, **options)[0]
+
+
+def try_cell(original: nn.Module, kind: str, value: str | float, size: int = SIZE) -> Cell:
+    """Puts one component into ``original`` (which stays as it is) and trains a step. Raises Ineffective."""
+    torch.manual_seed(1)
+    try:
+        changed, report = swap(original, {kind: value}, (3, size, size))
+    except ComponentError as error:
+        return Cell(0, reason=str(error).partition(": ")[2])
+    used = report.components[kind]
+    before, after = _answers(original, size), _answers(changed, size)
+    if not all(answer.isfinite().all() for answer in after):
+        raise Ineffective(f"{kind}={value}: an output is not finite after one step")
+    same = all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    if same != (used.how == "kept"):
+        raise Ineffective(f"{kind}={value}: {used.how} at {used.sites} sites, outputs {'equal' if same else 'differ'}")
+    return Cell(used.sites, own=same)
+
+
+def _answers(original: nn.Module, size: int) -> list[Tensor]:
+    """Logits of a copy in training, in evaluation, and in training after one step."""
+    trained = copy.deepcopy(original)
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(BATCH, 3, size, size, generator=generator)
+    labels = torch.randint(CLASSES, (BATCH,), generator=generator)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.01)
+    answers = []
+    for train in (True, False, True):
+        torch.manual_seed(3)  # for dropout
+        outputs = trained.train(train)(images)
+        outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+        answers.append(outputs.detach())
+        if train and len(answers) == 1:
+            F.cross_entropy(outputs, labels).backward()
+            nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+            optimizer.step()
+    return answers
+
+
+def row(architecture: str) -> dict[tuple[str, str | float], Cell]:
+    """All cells of one architecture."""
+    torch.set_num_threads(1)
+    original = built(architecture)
+    cells = {}
+    for kind, value in values():
+        try:
+            cells[kind, value] = try_cell(original, kind, value)
+        except Ineffective as error:
+            raise Ineffective(f"{architecture}: {error}") from None
+    return cells
+
+
+def is_listed(architecture: str) -> bool:
+    """True for a network that takes 32×32 images and has at most MOST_PARAMETERS."""
+    try:
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in built(architecture).parameters())
+    except ValueError:
+        return False
+    return parameters <= MOST_PARAMETERS
+
+
+def page(rows: dict[str, dict[tuple[str, str | float], Cell]], others: Sequence[str]) -> str:
+    """The whole of docs/matrix.md."""
+    blocks = [_INTRODUCTION.format(size=SIZE, batch=BATCH, most=MOST_PARAMETERS // 1_000_000)]
+    for kind in (*NAMES, *NUMBERS):
+        columns = [value for of, value in values() if of == kind]
+        reasons: dict[str, int] = {}
+        lines = [
+            f"## {kind}\n\n{SITES_OF[kind]}\n",
+            "| architecture | " + " | ".join(str(value) for value in columns) + " |",
+            "| --- |" + " --- |" * len(columns),
+        ]
+        for name, cells in rows.items():
+            marks = [_mark(cells[kind, value], reasons) for value in columns]
+            lines.append(f"| {name} | " + " | ".join(marks) + " |")
+        lines += ["", *(f"{number}. {reason}" for reason, number in reasons.items())]
+        blocks.append("\n".join(lines).rstrip())
+    if others:
+        blocks.append("## Not listed\n\n" + ", ".join(others))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _mark(cell: Cell, reasons: dict[str, int]) -> str:
+    if cell.reason:
+        return f"({reasons.setdefault(cell.reason, len(reasons) + 1)})"
+    return f"{cell.sites} own" if cell.own else str(cell.sites)
+
+
+_INTRODUCTION = """# Architectures × components
+
+Written by `make matrix`; not by hand. Each cell was built on {size}×{size} colour images, {batch} at a time, and trained
+one step: the number is that of the sites that the component reached, and the network's outputs differ from those without
+it. "own": the network has that value already, and its outputs are the same to the bit. "(1)": refused, for the reason
+below the table. Networks of more than {most} million parameters, and those that take no {size}×{size} images, are left
+out: a smaller member of the family stands for them."""
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(ARCHITECTURES)
+    listed = [name for name in names if is_listed(name)]
+    rows = {}
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        for name, cells in zip(listed, pool.imap(row, listed), strict=True):
+            rows[name] = cells
+            print(f"{name}: {sum(not cell.reason for cell in cells.values())} of {len(cells)}", flush=True)
+    if not sys.argv[1:]:
+        PAGE.write_text(page(rows, [name for name in names if name not in listed]))
+        print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
