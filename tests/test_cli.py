@@ -83,14 +83,6 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_models_lists_every_architecture_with_its_cost(tmp_path):
-    rows = {row["name"]: row for row in json.loads(cnnbench("models", "--json", folder=tmp_path))}
-    assert set(rows) == set(vocabulary().architectures)
-    assert {"name", "year", "params", "macs", "flops"} <= set(rows["resnet18"])
-    assert rows["resnet18"]["params"] == 11_173_962 and rows["resnet18"]["year"] == 2015
-    assert all(row["flops"] == 2 * row["macs"] for row in rows.values())
-
-
 def test_a_report_of_a_folder_without_a_study_says_what_to_give(tmp_path):
     assert "give the folder of a study that was run" in cnnbench("report", "results/x", folder=tmp_path, code=2)
 

@@ -36,7 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ranks": set(),
     "evaluation": {"registry", "data", "network", "cost", "precision", "ranks"},
     "training": {"registry", "data", "evaluation", "precision", "ranks"},
-    "catalogue": {"study", "registry", "architectures", "components", "network", "cost", "data", "training"},
+    "catalogue": {"study", "architectures", "components", "data", "training"},
+    "models": {"architectures", "catalogue", "components", "cost", "description", "document", "network"},
+    "model_tables": set(),
     "tracking": {"ledger", "spool"},
     "report": {"ledger", "study", "statistics"},
     "distributed": {

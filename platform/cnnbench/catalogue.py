@@ -1,12 +1,8 @@
-"""What there is to choose from: the registries joined, for the study file and for ``cnnbench models``."""
+"""What there is to choose from: the registries joined, for the study file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-
-from cnnbench import cost, network
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS, ComponentError, allowed, check
 from cnnbench.data.datasets import DATASETS
@@ -43,23 +39,3 @@ def vocabulary() -> Vocabulary:
     """The names that a study file may use."""
     components = {kind: ComponentKnob(kind) for kind in KINDS}
     return Vocabulary(tuple(ARCHITECTURES), tuple(DATASETS), {**KNOBS, **components})
-
-
-def models(*, image_size: int, channels: int, classes: int) -> list[dict[str, Any]]:
-    """One row an architecture: name, year, family, paper, params, macs, flops at that input.
-
-    An architecture that can't take it has None for the numbers, and the reason under ``error``.
-    """
-    rows = []
-    for name in ARCHITECTURES:
-        facts = ARCHITECTURES[name].facts
-        row = {"name": name, **{key: facts[key] for key in ("year", "family", "paper")}}
-        try:
-            with torch.device("meta"):
-                built, _ = network.build(name, classes=classes, channels=channels, image_size=image_size)
-            measured = cost.measure(built, (channels, image_size, image_size))
-            row |= {"params": measured.params, "macs": measured.macs, "flops": measured.flops}
-        except ValueError as error:
-            row |= {"params": None, "macs": None, "flops": None, "error": str(error)}
-        rows.append(row)
-    return rows

@@ -29,6 +29,10 @@ StudyFile = Annotated[Path, typer.Argument(help="A study file, such as search_sp
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, as in --set budget.trials=4.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+ImageSize = Annotated[int, typer.Option(min=1, help="Side of the input in pixels.")]
+Channels = Annotated[int, typer.Option(min=1, max=3, help="Channels of the input.")]
+Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
 
 
 def main() -> None:
@@ -76,33 +80,61 @@ def report(
 
 @app.command()
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
-    image_size: Annotated[int, typer.Option(min=1, help="Side of the input in pixels.")] = 32,
-    channels: Annotated[int, typer.Option(min=1, max=3, help="Channels of the input.")] = 3,
-    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="By default all.")] = None,
+    as_json: AsJson = False,
+    image_size: ImageSize = 32,
+    channels: Channels = 3,
+    classes: Classes = 10,
+    components: Annotated[
+        bool, typer.Option("--components", help="How many sites each component has, as --json always says.")
+    ] = False,
 ) -> None:
-    """Every architecture: year, parameters, MACs and FLOPs of one image's forward pass."""
-    from cnnbench.catalogue import models as all_models
+    """Architectures: year, paper, parameters, MACs and FLOPs of one image's forward pass, smallest image."""
+    from rich.console import Console
 
-    rows = all_models(image_size=image_size, channels=channels, classes=classes)
+    from cnnbench import models as networks
+    from cnnbench.model_tables import components_table, models_table
+
+    with _user_errors(), Console(stderr=True).status("counting") as status:
+        rows = networks.models(
+            names or (), image_size=image_size, channels=channels, classes=classes, components=components or as_json,
+            on_row=lambda done, total: status.update(f"counting: {done} of {total}"),
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
+    else:
+        table = components_table if components else models_table
+        _print_table(table(rows, f"at {channels}×{image_size}×{image_size}, {classes} classes"))
 
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        title=f"at {channels}×{image_size}×{image_size}, {classes} classes",
-    )
-    for name in ("name", "year", "family", "params", "MACs", "FLOPs", "paper"):
-        table.add_column(name, justify="right" if name in ("year", "params", "MACs", "FLOPs") else "left")
-    for row in rows:
-        numbers = [row["error"], "", ""] if "error" in row else [f"{row[key]:,}" for key in ("params", "macs", "flops")]
-        table.add_row(row["name"], str(row["year"]), row["family"], *numbers, row["paper"])
-    Console().print(table)
+
+@app.command()
+def describe(
+    architecture: Annotated[str, typer.Argument(help="A name from cnnbench models.")],
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="KIND=VALUE", help="Put in a component, as in --set activation=mish.")
+    ] = [],  # noqa: B006 (typer's way)
+    image_size: ImageSize = 32,
+    channels: Channels = 3,
+    classes: Classes = 10,
+    width: Annotated[float, typer.Option(help="Multiplies the channel counts.")] = 1.0,
+    depth: Annotated[float, typer.Option(help="Multiplies the blocks of each stage.")] = 1.0,
+    stem: Annotated[str, typer.Option(help="auto, small or imagenet.")] = "auto",
+    speed: Annotated[bool, typer.Option("--speed", help="Also measure latency, throughput and memory here.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """A network layer by layer: output size, receptive field, parameters, MACs; and the sites of each component."""
+    from cnnbench import models as networks
+    from cnnbench.model_tables import description_table
+
+    with _user_errors():
+        described = networks.describe(
+            architecture, networks.component_values(set_), image_size=image_size, channels=channels, classes=classes,
+            stem=stem, width=width, depth=depth, speed=speed,
+        )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(described, indent=1))
+    else:
+        _print_table(description_table(described))
 
 
 @app.command()
@@ -195,6 +227,16 @@ def _write_report(console: "Console", study: dict[str, Any], records: Any, folde
     typer.echo(f"\nLeaderboard: {made.page}")
 
 
+def _print_table(table: Any) -> None:
+    """As wide as it needs to be where the output is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
 def _print_plan(study: "Study") -> None:
     from rich.console import Console
 
@@ -206,6 +248,8 @@ def _print_plan(study: "Study") -> None:
 
 
 # ---------------------------------------------------------------- errors
+
+_USERS_MISTAKES = ("DataError", "ClusterError", "BuildError", "ComponentError", "UnknownName")
 
 
 def _fail(message: str) -> None:
@@ -224,6 +268,6 @@ def _user_errors() -> Iterator[None]:
     except (StudyError, LedgerError) as error:
         _fail(str(error))
     except Exception as error:
-        if type(error).__name__ in ("DataError", "ClusterError"):  # named, not imported: their modules are slow to load
+        if type(error).__name__ in _USERS_MISTAKES:  # named, not imported: their modules are slow to load
             _fail(str(error))
         raise
