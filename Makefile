@@ -12,7 +12,7 @@ help:
 	@echo "make run         the study search_spaces/digits.yaml, from search to leaderboard"
 	@echo "make test        the tests, but for those marked slow"
 	@echo "make check       ruff, mypy and the import rules"
-	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: trials, train"
+	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: trials, train, components"
 	@echo "make ui          the MLflow UI"
 	@echo "make clean       removes what builds and tools left, but no results and not $(VENV)"
 

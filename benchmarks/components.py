@@ -4,7 +4,8 @@ The plain ones are what networks have by themselves: ReLU, max pooling (2×2 and
 pooling, batch normalisation. Each component runs alone, in training mode, on a batch of feature maps, its input's
 gradient and its own parameters' included, in fp32 and in the fastest number format and memory layout of most networks
 here, bf16 channels-last. They take turns, round by round, so that a busy machine slows all alike; the first round is
-not counted, and a kind that takes too long gets fewer. A component's ratio is the median over the rounds of its time by the plain one's in the same round.
+not counted, and a kind that takes too long gets fewer. A component's ratio is the median over the rounds of its time by
+the plain one's in the same round.
 
 Run: make bench-components    (about a minute on two idle cores; figures in build/bench/components.json)
 """
