@@ -1,14 +1,9 @@
-"""ResNet (He et al. 2015, arXiv:1512.03385): its section 4.2's for small images, and torchvision's ResNet-18."""
-
-from typing import Any
+"""ResNet for small images (He et al. 2015, arXiv:1512.03385, section 4.2)."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock as TorchvisionBlock
-from torchvision.models.resnet import ResNet
 
 from cnnbench.architectures.catalogue import ARCHITECTURES, deepened, scaled
-from cnnbench.architectures.stem import replace_conv
 
 
 class BasicBlock(nn.Module):
@@ -93,35 +88,3 @@ def resnet56(num_classes: int, in_channels: int = 3, *, width: float = 1.0, dept
 def resnet110(num_classes: int, in_channels: int = 3, *, width: float = 1.0, depth: float = 1.0) -> nn.Module:
     """The paper warms it up: a learning rate of 0.01 until the training error is below 80 %, then 0.1."""
     return SmallResNet(deepened(18, depth), num_classes, in_channels, width)
-
-
-class _WideResNet(ResNet):  # type: ignore[misc]
-    """torchvision's ResNet with its channel counts multiplied, which torchvision offers for bottlenecks alone."""
-
-    def __init__(self, layers: list[int], num_classes: int, width: float) -> None:
-        self.width = width
-        super().__init__(TorchvisionBlock, layers, num_classes)
-
-    def _make_layer(self, block: Any, planes: int, *args: Any, **options: Any) -> nn.Sequential:
-        if planes == 64:  # the first stage: torchvision has set the stem's channels to 64
-            self.inplanes = scaled(64, self.width)
-        stage: nn.Sequential = super()._make_layer(block, scaled(planes, self.width), *args, **options)
-        return stage
-
-
-@ARCHITECTURES.register(
-    "resnet18", year=2015, family="ResNet", paper="arXiv:1512.03385", smallest={"small": 8, "imagenet": 32}
-)
-def resnet18(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
-    """torchvision's; the small stem is a 3×3 convolution of stride 1 and no max-pooling."""
-    network = _WideResNet([2, 2, 2, 2], num_classes, width)
-    changes: dict[str, Any] = {"in_channels": in_channels, "out_channels": scaled(64, width)}
-    if stem == "small":
-        changes |= {"kernel_size": 3, "stride": 1, "padding": 1}
-        network.maxpool = nn.Identity()
-    first = replace_conv(network, "conv1", **changes)
-    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
-    if width != 1:
-        network.bn1 = nn.BatchNorm2d(scaled(64, width))
-        network.fc = nn.Linear(scaled(512, width), num_classes)
-    return network

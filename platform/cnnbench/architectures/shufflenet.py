@@ -3,33 +3,36 @@
 from torch import nn
 from torchvision.models.shufflenetv2 import ShuffleNetV2
 
-from cnnbench.architectures.catalogue import ARCHITECTURES
+from cnnbench.architectures.catalogue import ARCHITECTURES, scaled
 from cnnbench.architectures.stem import replace_conv
 
 _BLOCKS = [4, 8, 4]
-_SMALLEST = {"small": 8, "imagenet": 32}
+
+# channels of the first convolution, of the three stages and of the last convolution (the paper's table 5)
+_NETWORKS = {
+    "shufflenet_v2_x0_5": (24, (48, 96, 192), 1024),
+    "shufflenet_v2_x1_0": (24, (116, 232, 464), 1024),
+    "shufflenet_v2_x1_5": (24, (176, 352, 704), 1024),
+    "shufflenet_v2_x2_0": (24, (244, 488, 976), 2048),
+}
 
 
-def _shufflenet_v2(channels: list[int], num_classes: int, in_channels: int, stem: str) -> nn.Module:
-    """The small stem has stride 1 and no max-pooling: 1/8 of the side remains, not 1/32."""
-    network: nn.Module = ShuffleNetV2(_BLOCKS, channels, num_classes)
-    if stem == "small":
-        replace_conv(network, "conv1.0", in_channels=in_channels, stride=1)
-        network.maxpool = nn.Identity()
-    elif in_channels != 3:
-        replace_conv(network, "conv1.0", in_channels=in_channels)
-    return network
+def _register(name: str, first: int, stages: tuple[int, ...], last: int) -> None:
+    @ARCHITECTURES.register(
+        name, year=2018, family="ShuffleNet", paper="arXiv:1807.11164", smallest={"small": 8, "imagenet": 32}
+    )
+    def shufflenet_v2(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
+        """The small stem has stride 1 and no max-pooling: 1/8 of the side remains, not 1/32. ``width`` multiplies the
+        stages' channels, as the paper's sizes do."""
+        channels = [2 * scaled(count // 2, width) for count in stages]  # a unit splits them into halves
+        network: nn.Module = ShuffleNetV2(_BLOCKS, [first, *channels, last], num_classes)
+        if stem == "small":
+            replace_conv(network, "conv1.0", in_channels=in_channels, stride=1)
+            network.maxpool = nn.Identity()
+        elif in_channels != 3:
+            replace_conv(network, "conv1.0", in_channels=in_channels)
+        return network
 
 
-@ARCHITECTURES.register(
-    "shufflenet_v2_x0_5", year=2018, family="ShuffleNet", paper="arXiv:1807.11164", smallest=_SMALLEST
-)
-def shufflenet_v2_x0_5(num_classes: int, in_channels: int = 3, *, stem: str = "small") -> nn.Module:
-    return _shufflenet_v2([24, 48, 96, 192, 1024], num_classes, in_channels, stem)
-
-
-@ARCHITECTURES.register(
-    "shufflenet_v2_x1_0", year=2018, family="ShuffleNet", paper="arXiv:1807.11164", smallest=_SMALLEST
-)
-def shufflenet_v2_x1_0(num_classes: int, in_channels: int = 3, *, stem: str = "small") -> nn.Module:
-    return _shufflenet_v2([24, 116, 232, 464, 1024], num_classes, in_channels, stem)
+for _name, _network in _NETWORKS.items():
+    _register(_name, *_network)

@@ -6,8 +6,6 @@ from torchvision.models.vgg import VGG
 from cnnbench.architectures.catalogue import ARCHITECTURES, scaled
 from cnnbench.architectures.vgg_gap import GlobalPoolingVGG, vgg_features
 
-_SMALLEST = {"small": 16, "imagenet": 32}
-
 
 def _vgg(layers: str, batch_norm: bool, num_classes: int, in_channels: int, stem: str, width: float) -> nn.Module:
     """With the small stem global average pooling takes the place of the fifth max-pooling and of the 4096-4096 head."""
@@ -20,21 +18,18 @@ def _vgg(layers: str, batch_norm: bool, num_classes: int, in_channels: int, stem
     return network
 
 
-@ARCHITECTURES.register("vgg11", year=2014, family="VGG", paper="arXiv:1409.1556", smallest=_SMALLEST)
-def vgg11(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
-    return _vgg("A", False, num_classes, in_channels, stem, width)
+def _register(name: str, layers: str, batch_norm: bool) -> None:
+    @ARCHITECTURES.register(
+        name,
+        year=2015 if batch_norm else 2014,
+        family="VGG",
+        paper="arXiv:1409.1556",
+        smallest={"small": 16, "imagenet": 32},
+    )
+    def vgg(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
+        return _vgg(layers, batch_norm, num_classes, in_channels, stem, width)
 
 
-@ARCHITECTURES.register("vgg11_bn", year=2015, family="VGG", paper="arXiv:1409.1556", smallest=_SMALLEST)
-def vgg11_bn(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
-    return _vgg("A", True, num_classes, in_channels, stem, width)
-
-
-@ARCHITECTURES.register("vgg16", year=2014, family="VGG", paper="arXiv:1409.1556", smallest=_SMALLEST)
-def vgg16(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
-    return _vgg("D", False, num_classes, in_channels, stem, width)
-
-
-@ARCHITECTURES.register("vgg16_bn", year=2015, family="VGG", paper="arXiv:1409.1556", smallest=_SMALLEST)
-def vgg16_bn(num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0) -> nn.Module:
-    return _vgg("D", True, num_classes, in_channels, stem, width)
+for _number, _layers in {11: "A", 13: "B", 16: "D", 19: "E"}.items():  # the columns of the paper's table 1
+    _register(f"vgg{_number}", _layers, batch_norm=False)
+    _register(f"vgg{_number}_bn", _layers, batch_norm=True)
