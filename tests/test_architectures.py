@@ -159,6 +159,13 @@ def test_a_study_can_turn_on_the_wide_resnets_dropout_between_the_convolutions()
     expected = [f"stages.{stage}.{block}.dropout" for stage in range(3) for block in range(4)]
     assert list(report.components["dropout"].names) == expected
     assert {network.get_submodule(name).p for name in expected} == {0.3}
+    for node in fx.symbolic_trace(network).graph.nodes:
+        if node.target in expected:
+            (before,), (behind,) = node.all_input_nodes, node.users
+            assert (before.target, behind.target) == (
+                str(node.target).replace("dropout", "act2"),
+                str(node.target).replace("dropout", "conv2"),
+            )
 
 
 @pytest.mark.parametrize("stem", ["small", "imagenet"])
@@ -187,12 +194,12 @@ def test_stochastic_depth_rises_linearly_to_its_rate_in_the_last_block():
 
 def test_cbam_is_the_papers_equations():
     torch.manual_seed(0)
-    module = CBAM(32).double()
+    module = CBAM(128).double()  # 8 hidden units, of which the activation passes some
     weights = {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
-    x = np.random.default_rng(0).normal(size=(2, 32, 5, 6))
+    x = np.random.default_rng(0).normal(size=(2, 128, 5, 6))
     sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
     mlp = lambda z: np.maximum(z @ weights["channel.mlp.0.weight"].T, 0) @ weights["channel.mlp.2.weight"].T  # noqa: E731
-    assert weights["channel.mlp.0.weight"].shape == (2, 32)
+    assert weights["channel.mlp.0.weight"].shape == (8, 128)
     y = x * sigmoid(mlp(x.mean((2, 3))) + mlp(x.max((2, 3))))[:, :, None, None]
     maps = np.pad(np.stack([y.mean(1), y.max(1)], axis=1), ((0, 0), (0, 0), (3, 3), (3, 3)))
     gate = np.zeros((2, 5, 6))

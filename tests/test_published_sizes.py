@@ -158,7 +158,7 @@ def test_alexnet_of_2012_has_the_papers_maps_and_macs():
     assert measure(network, (3, 224, 224)).macs == macs + 6 * 6 * 256 * 4096 + 4096 * 4096 + 4096 * 1000
 
 
-@pytest.mark.parametrize(("blocks", "depth", "expected"), [(3, 1.1, 4), (10, 1.1, 11), (2, 0.1, 1), (3, 2, 6)])
+@pytest.mark.parametrize(("blocks", "depth", "expected"), [(3, 1.1, 4), (25, 2.2, 55), (2, 0.1, 1), (3, 2, 6)])
 def test_depth_multiplies_a_stages_blocks_and_rounds_up(blocks: int, depth: float, expected: int):
     assert deepened(blocks, depth) == expected
 
