@@ -20,7 +20,7 @@ CLASSES = ("0", "1")
 SEEDS = range(1000, 1006)
 
 
-def trial(row: str, index: int, score: float | None, **changes: Any) -> TrialRecord:
+def trial(row: str, index: int, score: float | None, /, **changes: Any) -> TrialRecord:
     """A search trial; ``changes`` replace fields of the record."""
     return _record(row, "search", index, **{"seed": index, "score": score, "stop_epoch": 2, **changes})
 
@@ -70,7 +70,7 @@ def scored(accuracy: float, classes: tuple[str, ...] = CLASSES, images: int = 10
     )
 
 
-def _record(row: str, stage: str, index: int, **changes: Any) -> TrialRecord:
+def _record(row: str, stage: str, index: int, /, **changes: Any) -> TrialRecord:
     fields: dict[str, Any] = {
         "study": "tiny",
         "stage": stage,

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from cnnbench.report import write_report
 from invented_study import invented_study
-from ledger_rows import final, scored, trial
+from ledger_rows import again, final, scored, trial
 
 pytestmark = pytest.mark.browser
 
@@ -54,10 +54,11 @@ def heading(page: Page, title: str):
 def test_rows_come_in_rank_order_with_brackets_around_groups(quiet_page, report):
     quiet_page.goto(report)
     assert names(quiet_page)[0] == "resnet18"
-    assert names(quiet_page)[-2:] == ["zfnet", "squeezenet"]
+    assert names(quiet_page)[5] == "resnet18_aa"  # a control, last in its group
+    assert names(quiet_page)[-3:] == ["zfnet", "squeezenet", "majority_class"]
     expect(heading(quiet_page, "Group")).to_have_attribute("aria-sort", "ascending")
     groups = quiet_page.locator("#board tbody tr").evaluate_all("rows => rows.map(row => row.dataset.group)")
-    assert groups == ["1"] * 5 + ["2"] * 3 + ["3"] + [""] * 2
+    assert groups == ["1"] * 6 + ["2"] * 3 + ["3"] + [""] * 3
     assert quiet_page.locator("#board tbody tr.first").count() == 4
 
 
@@ -66,8 +67,8 @@ def test_a_click_sorts_and_a_second_one_turns_the_order_round(quiet_page, report
     heading(quiet_page, "Parameters").get_by_role("button").click()
     expect(heading(quiet_page, "Parameters")).to_have_attribute("aria-sort", "ascending")
     expect(heading(quiet_page, "Group")).to_have_attribute("aria-sort", "none")
-    assert names(quiet_page)[2] == "lenet5"  # after the two that have 1,000
-    assert names(quiet_page)[-1] == "resnet18"
+    assert names(quiet_page)[3] == "lenet5"  # after the baseline and the two that have 1,000
+    assert names(quiet_page)[-2:] == ["resnet18", "resnet18_aa"]  # one network: a tie keeps the order of ranks
     heading(quiet_page, "Parameters").get_by_role("button").click()
     assert names(quiet_page)[0] == "resnet18"
     expect(quiet_page.get_by_role("status")).to_have_text("sorted by Parameters, descending")
@@ -77,7 +78,7 @@ def test_the_keyboard_sorts_too_and_missing_values_stay_last(quiet_page, report)
     quiet_page.goto(report)
     button = heading(quiet_page, "Mean ± 95 %").get_by_role("button")
     button.focus()
-    for expected in ("resnet18", "lenet5"):
+    for expected in ("resnet18", "majority_class"):
         quiet_page.keyboard.press("Enter")
         assert names(quiet_page)[0] == expected
         assert names(quiet_page)[-2:] == ["zfnet", "squeezenet"]
@@ -96,11 +97,11 @@ def test_the_filter_wants_every_word(quiet_page, report):
     quiet_page.goto(report)
     quiet_page.get_by_label("Filter").fill("RESNET residual")
     assert names(quiet_page) == ["resnet18", "resnet20"]
-    expect(quiet_page.get_by_role("status")).to_have_text("2 of 11 rows")
+    expect(quiet_page.get_by_role("status")).to_have_text("2 of 13 rows")
     quiet_page.get_by_label("Filter").fill("2018 efficient shuffle")
     assert names(quiet_page) == ["shufflenet_v2"]
     quiet_page.get_by_label("Filter").fill("")
-    assert len(names(quiet_page)) == 11
+    assert len(names(quiet_page)) == 13
 
 
 def test_a_name_leads_to_its_open_details(quiet_page, report):
@@ -134,6 +135,31 @@ def test_pointing_at_a_chart_shows_its_values(quiet_page, report):
     expect(quiet_page.locator(".tip")).to_contain_text("epoch 20")
     quiet_page.mouse.move(2, 2)
     expect(quiet_page.locator(".tip")).to_be_hidden()
+
+
+def test_pointing_at_a_tuning_curve_shows_its_values_and_at_a_row_its_band(quiet_page, report):
+    quiet_page.goto(report)
+    chart = quiet_page.locator("#tuning svg.wide")
+    chart.scroll_into_view_if_needed()
+    band = chart.locator(".band[data-row=lenet5]")
+    expect(band).to_have_css("visibility", "hidden")  # nine bands at once would hide the curves
+    box = chart.bounding_box()
+    quiet_page.mouse.move(box["x"] + box["width"] - 16, box["y"] + 40)
+    expect(quiet_page.locator(".tip")).to_contain_text("trials 8")
+    quiet_page.locator("#tuning .legend li[data-row=lenet5]").hover()
+    expect(band).to_have_css("visibility", "visible")
+
+
+def test_the_page_says_what_the_aa_control_showed(quiet_page, report, tmp_path):
+    quiet_page.goto(report)
+    shown = quiet_page.locator("#leaderboard")
+    expect(shown).to_contain_text("resnet18_aa is resnet18 again: the same configuration, other seeds (A/A control).")
+    expect(shown).to_contain_text("both are in the best row's group.")
+    expect(quiet_page.locator(".notices")).to_have_count(0)
+    originals = [final("a", seed, 0.9) for seed in range(1000, 1006)]
+    board = write_report(STUDY, [*originals, *(again(each, 0.8) for each in originals)], tmp_path, **FIXED)
+    quiet_page.goto(board.page.as_uri())
+    expect(quiet_page.locator(".notices")).to_contain_text("this ranking can't be trusted")
 
 
 def test_hostile_names_run_nothing(quiet_page, tmp_path):

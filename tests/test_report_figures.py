@@ -136,7 +136,5 @@ def test_accuracy_facts_by_hand():
     facts = dict(accuracy_facts(row))
     assert facts["mean"] == "92.00 %"
     assert facts["95 % interval of the mean, over seeds"] == "± 4.97 points"
-    assert (
-        facts["95 % interval of a further run"] == "82.06 to 100.00 %"
-    )  # ± 9.94, at most 100
+    assert facts["95 % interval of a further run"] == "82.06 to 100.00 %"  # ± 9.94, at most 100
     assert facts["sampling error of 100 test images"] == "2.71 points (standard error)"  # sqrt(0.92 * 0.08 / 100)

@@ -15,16 +15,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from cnnbench.ledger import (
-    Budget,
-    ComponentUse,
-    Cost,
-    EpochPoint,
-    Machine,
-    Split,
-    TestMetrics,
-    TrialRecord,
-)
+import ledger_rows
+from cnnbench.ledger import ComponentUse, EpochPoint, TestMetrics, TrialRecord
 from cnnbench.tracking import Shipped, Tracker, default_uri, ui_command
 
 PATIENT_S = 60.0  # the first connection makes a database
@@ -37,45 +29,17 @@ def point(epoch: int, accuracy: float = 0.5) -> EpochPoint:
 
 
 def record(trial_id: str = "lenet5-0", epochs: int = 2, activation: str = "mish", **changes: Any) -> TrialRecord:
-    """A finished trial, valid but for what ``changes`` says."""
+    """A finished trial of the study that these tests track; ``changes`` replace fields of the record."""
     fields: dict[str, Any] = {
         "study": "digits",
-        "stage": "search",
         "trial_id": trial_id,
-        "index": 0,
-        "row": "LeNet-5",
         "architecture": "lenet5",
-        "year": 1998,
-        "family": "lenet",
-        "options": {"width": 1.0},
         "components": {"activation": ComponentUse(value=activation, sites=4)},
         "hyperparameters": {"lr": 0.1, "nesterov": True},
         "seed": 3,
-        "split": Split(
-            dataset="digits", train=8, validation=2, test=None, seed=0, data_checksum="a", split_checksum="b"
-        ),
-        "budget": Budget(epochs_asked=epochs, epochs=epochs, images=8 * epochs, device_seconds=1.5),
-        "status": "completed",
-        "score": 0.5,
-        "stop_epoch": epochs,
         "epochs": tuple(point(epoch) for epoch in range(1, epochs + 1)),
-        "test": None,
-        "cost": Cost(params=61706, trainable_params=61706, macs=416520, flops=833040, size_mb=0.25, input=(1, 32, 32)),
-        "machine": Machine(
-            device="cpu: test",
-            workers=1,
-            precision="fp32",
-            channels_last=False,
-            host_cpus=2,
-            peak_memory_mb=100.0,
-            python="3.11",
-            versions={"torch": "2.15.0"},
-        ),
-        "commit": "0123abc",
-        "started_utc": "2026-01-01T00:00:00Z",
-        "finished_utc": "2026-01-01T00:00:02Z",
     }
-    return TrialRecord(**{**fields, **changes})
+    return ledger_rows.trial("LeNet-5", 0, 0.5, **{**fields, **changes})
 
 
 def begin(tracker: Tracker, trial_id: str = "lenet5-0", activation: str = "mish") -> None:
@@ -141,7 +105,7 @@ def test_a_trial_becomes_a_nested_run_with_params_metrics_and_tags(folder: Path)
         "rung": "0",
     }
     assert tags.items() <= trial.data.tags.items()
-    metrics = {"score": 0.5, "params": 61706, "macs": 416520, "device_seconds": 1.5, "val_accuracy": 0.5}
+    metrics = {"score": 0.5, "params": 1000, "macs": 50_000, "device_seconds": 1.5, "val_accuracy": 0.5}
     assert metrics.items() <= trial.data.metrics.items()
     assert "test_accuracy" not in trial.data.metrics
     assert history(uri, trial, "train_loss") == [(1, 1.0), (2, 0.5)]
@@ -154,8 +118,8 @@ def test_a_trial_becomes_a_nested_run_with_params_metrics_and_tags(folder: Path)
     }
     (unheard,) = runs(uri, "params.activation = 'relu'")
     assert history(uri, unheard, "val_accuracy") == [(1, 0.5), (2, 0.5)]
-    assert unheard.info.start_time == 1_767_225_600_000  # its record's: 2026-01-01T00:00:00Z
-    assert unheard.info.end_time == 1_767_225_602_000
+    assert unheard.info.start_time == 1_767_323_045_000  # its record's: 2026-01-02T03:04:05Z
+    assert unheard.info.end_time == 1_767_323_046_000
 
 
 def test_ledger_and_study_are_artifacts_of_the_parent(folder: Path, tmp_path: Path) -> None:

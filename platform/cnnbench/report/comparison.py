@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import visible
 from cnnbench.report.rows import Row, SearchBudget, configuration, ordinary
 
@@ -45,7 +46,7 @@ def originals(rows: Sequence[Row]) -> dict[str, Row]:
     return found
 
 
-def _network(record: Any) -> tuple[Any, ...]:
+def _network(record: TrialRecord) -> tuple[object, ...]:
     return record.architecture, configuration(record)
 
 

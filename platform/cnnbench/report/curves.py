@@ -133,7 +133,8 @@ def _value_axis(panel: Panel, start: float, end: float) -> Axis:
     values = [value for curve in drawn for value in curve if value is not None]
     if panel.percent:  # the error's logarithm, so that 99.0 and 99.5 lie as far apart as 90 and 95
         errors = [1 - value for value in values]
-        least = min((error for error in errors if error > 1e-9), default=0.01) / 2  # where no error is drawn
+        smallest = min((error for error in errors if error > 1e-9), default=0.01)
+        least = smallest / (2 if min(errors) <= 1e-9 else 1.1)  # no error at all has no place on a log axis
         worst = min(1.1 * max(*errors, 2 * least), 1.0)
         axis = log_axis(least, worst, end, start, lambda error: f"{100 - 100 * error:.6g}")
         return Axis(lambda value: axis(max(1 - value, least)), tuple((1 - error, text) for error, text in axis.ticks))

@@ -163,7 +163,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def _remark(row: Row, repeated: Mapping[str, Row], expected_finals: int, ranked: SearchBudget | None) -> str:
     """Why a row has no rank, and what a reader should know of one that has."""
     if row.control == "majority":
-        return "baseline: calls every image by the training split's largest class"
+        return "baseline that calls every image by the training split's largest class"
     remarks = []
     if row.control:
         of = f" of {repeated[row.label].label}" if row.label in repeated else ""
