@@ -27,7 +27,7 @@ class AlexNet2012(nn.Module):
         c1, c2, c3, c4, c5 = (2 * scaled(channels, width) for channels in (48, 128, 192, 192, 128))
         hidden = scaled(4096, width)
         small = stem == "small"
-        window = {"kernel_size": 2 if small else 3, "stride": 2}
+        window = 2 if small else 3
         grid = min(2, (image_size + 1) // 2 // 8) if small else 6
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, c1, kernel_size=3, stride=2, padding=1)
@@ -35,18 +35,18 @@ class AlexNet2012(nn.Module):
             else nn.Conv2d(in_channels, c1, kernel_size=11, stride=4, padding=2),
             nn.ReLU(inplace=True),
             _response_norm(),
-            nn.MaxPool2d(**window),
+            nn.MaxPool2d(window, stride=2),
             nn.Conv2d(c1, c2, kernel_size=5, padding=2, groups=2),
             nn.ReLU(inplace=True),
             _response_norm(),
-            nn.MaxPool2d(**window),
+            nn.MaxPool2d(window, stride=2),
             nn.Conv2d(c2, c3, kernel_size=3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(c3, c4, kernel_size=3, padding=1, groups=2),
             nn.ReLU(inplace=True),
             nn.Conv2d(c4, c5, kernel_size=3, padding=1, groups=2),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(**window),
+            nn.MaxPool2d(window, stride=2),
         )
         self.avgpool = nn.AdaptiveAvgPool2d(grid)  # so that the image's size does not change the head
         self.flatten = nn.Flatten()

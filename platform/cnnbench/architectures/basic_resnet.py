@@ -27,8 +27,8 @@ class BasicBlock(nn.Module):
 
     def branch(self, x: Tensor) -> Tensor:
         y = self.act1(self.norm1(self.conv1(x)))
-        y = self.norm2(self.conv2(y))
-        return y
+        out: Tensor = self.norm2(self.conv2(y))
+        return out
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act2(self.branch(x) + self.shortcut(x))

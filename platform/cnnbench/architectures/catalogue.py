@@ -21,4 +21,4 @@ def scaled(channels: int, width: float) -> int:
 
 def deepened(blocks: int, depth: float) -> int:
     """A stage's ``blocks`` times the depth multiplier, rounded up as in EfficientNet (arXiv:1905.11946), at least 1."""
-    return max(1, math.ceil(round(blocks * depth, 6)))  # rounded first: 10 × 1.1 is 11.000000000000002
+    return max(1, math.ceil(round(blocks * depth, 6)))  # rounded first: 25 × 2.2 is 55.00000000000001
