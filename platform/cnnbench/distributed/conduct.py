@@ -102,7 +102,7 @@ def _search(
     view.stage("search", search.total, found)
     if len(found) < search.total:
         stage = SearchStage(study, rows, recorder, share.gpus, search)
-        _run(stage, material, share, study, interrupted, study.budget.time_limit_s)
+        run_trials(stage, material, share, study, interrupted, study.budget.time_limit_s)
     for row in search.given_up:
         view.say(f"{row}: given up before its budget was spent: hardly any configuration is within the constraints")
 
@@ -121,11 +121,11 @@ def _finals(
     share = cluster.share(study.resources, study.finals.workers, view.say)
     material = sources.for_finals()  # the test images are read here, and not before
     recorder.split = material.split
-    first_seed = study.finals.first_seed
-    stage = FinalsStage(study, rows, recorder, share.gpus, winners, first_seed=first_seed)
+    seeds = range(study.finals.first_seed, study.finals.first_seed + study.finals.seeds)
+    stage = FinalsStage(study, rows, recorder, share.gpus, winners, seeds=seeds)
     view.stage("finals", stage.total, [r for r in recorder.records if r.stage == "final" and r.control is None])
     if stage.left:
-        _run(stage, material, share, study, interrupted, None)
+        run_trials(stage, material, share, study, interrupted, None)
     if not controls.has_majority(recorder.records):
         controls.record_majority(recorder, material)
     best = controls.best_row(recorder.records, list(rows), study.finals.seeds)
@@ -134,14 +134,14 @@ def _finals(
     row, winner = controls.again(rows[best], winners[best])
     stage = FinalsStage(
         study, {row.label: row}, recorder, share.gpus, {row.label: winner},
-        first_seed=first_seed + controls.SEED_OFFSET, control="a/a",
+        seeds=[seed + controls.SEED_OFFSET for seed in seeds], control="a/a",
     )  # fmt: skip
     view.stage("controls", stage.total, [r for r in recorder.records if r.control == "a/a" and r.row == row.label])
     if stage.left:
-        _run(stage, material, share, study, interrupted, None)
+        run_trials(stage, material, share, study, interrupted, None)
 
 
-def _run(
+def run_trials(
     stage: Stage,
     material: Material,
     share: cluster.Share,
@@ -149,6 +149,7 @@ def _run(
     interrupted: threading.Event,
     limit_s: float | None,
 ) -> None:
+    """A stage's trials, on Ray. Raises Interrupted."""
     ref = MaterialRef(ray.put(material))
     if share.workers > 1:
         storage = str((study.folder / "train").resolve())

@@ -249,17 +249,13 @@ class FinalsStage(_Stage):
 
     def __init__(
         self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, winners: Mapping[str, Winner],
-        *, first_seed: int, control: Literal["a/a"] | None = None,
+        *, seeds: Sequence[int], control: Literal["a/a"] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(study, rows, recorder, gpus)
         self.name = "controls" if control else "finals"
         self._control = control
         done = {record.trial_id for record in recorder.records if record.stage == "final"}
-        specs = [
-            self._final(winner, index, first_seed + index)
-            for index in range(study.finals.seeds)
-            for winner in winners.values()
-        ]
+        specs = [self._final(winner, index, seed) for index, seed in enumerate(seeds) for winner in winners.values()]
         self.left = [spec for spec in specs if spec.trial_id not in done]
         self.total = len(specs)
 
