@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from cnnbench.components import swap
+from cnnbench.components import ComponentError, swap
 from cnnbench.components.drop_block import DropBlock2d
 
 
@@ -121,6 +121,13 @@ def test_a_shortcut_that_no_convolution_ends_gets_its_own():
     sums = [node for node in swapped.graph.nodes if len(node.all_input_nodes) == 2]
     sides = [{str(side.target) for side in node.args} for node in sums]
     assert sides == [{"1.bn2_drop_block", "0_drop_block"}, {"2.bn2_drop_block", "2.drop_block"}]
+
+
+def test_patches_of_a_transformer_are_no_maps_to_drop_blocks_of():
+    with torch.device("meta"):
+        network = torchvision.models.vit_b_32(image_size=64)
+    with pytest.raises(ComponentError, match=r"drop_block=0\.1 reaches no site: it has fewer than two convolutions"):
+        swap(network, {"drop_block": 0.1}, (3, 64, 64))
 
 
 def test_torchvisions_own_is_set_and_becomes_ours():

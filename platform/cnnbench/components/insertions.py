@@ -50,6 +50,8 @@ def drop_blocks(
     norm and activation, and in the shortcuts, in the later groups: here in maps of the two smallest sizes."""
     units = [_end_of_unit(traced, node, activations) for node in _convolutions(traced, layers)]
     units = [node for node in units if is_map(node)]
+    if len(units) < 2:
+        return []  # a transformer, whose one convolution cuts the image into patches
     small = sorted({_pixels(node) for node in units})[:SMALLEST_SIZES]
     sites = [_behind("drop_block", traced, node, None) for node in units if _pixels(node) in small]
     for branch in branches:

@@ -1,6 +1,7 @@
 """Putting components into a network from outside, and saying where they went."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,7 @@ _WHY_NONE = {
     "dropout": "it has neither a dropout nor a last layer to put one before",
     "dropout2d": "it has neither a dropout of channels, nor a residual branch of maps, nor an activation behind a "
     "convolution of maps",
-    "drop_block": "it has no convolution whose maps are above 1×1 at this image size",
+    "drop_block": "it has fewer than two convolutions whose maps are above 1×1 at this image size",
     "stochastic_depth": "it has no residual branch: no addition of a block's input, or its projection",
 }
 
@@ -105,6 +106,23 @@ def swap(
 def count_sites(network: nn.Module, image: tuple[int, int, int]) -> dict[str, int]:
     """Kind → the number of its sites; 0: a component of that kind would reach nothing."""
     return {kind: len(sites) for kind, sites in find(trace(network, image)).items()}
+
+
+def refusals(
+    network: nn.Module, candidates: Mapping[str, Iterable[Value]], image: tuple[int, int, int], *, name: str = ""
+) -> dict[str, list[str]]:
+    """Kind → what ``swap`` would raise for each of its values by itself; empty where all can be put in. The network is
+    traced once, however many values there are."""
+    traced = trace(network, image)
+    found: dict[str, list[str]] = {kind: [] for kind in candidates}
+    for kind, values in candidates.items():
+        for value in values:
+            check(kind, value)
+            tried = copy.deepcopy(traced)
+            _, problem = _set(tried, kind, value, find(tried)[kind])
+            if problem:
+                found[kind].append(f"{name or type(network).__name__}: {kind}={value} {problem}")
+    return found
 
 
 def _set(traced: fx.GraphModule, kind: str, value: Value, sites: tuple[Site, ...]) -> tuple[KindReport, str]:
