@@ -38,4 +38,4 @@ class ComponentKnob:
 def vocabulary() -> Vocabulary:
     """The names that a study file may use."""
     components = {kind: ComponentKnob(kind) for kind in KINDS}
-    return Vocabulary(tuple(ARCHITECTURES), tuple(DATASETS), {**KNOBS, **components})
+    return Vocabulary(ARCHITECTURES, tuple(DATASETS), {**KNOBS, **components})

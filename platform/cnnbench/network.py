@@ -34,10 +34,11 @@ def build(
     """Returns the network, which maps images (N, channels, image_size, image_size) to logits (N, classes), and the
     report of its components' sites and its stem.
 
-    stem: "small", "imagenet", or "auto": small below 96 pixels where the architecture has both. width multiplies the
-    channel counts, depth the blocks of each stage (rounded up). components: kind → value, None for the architecture's
-    own; without any the network is the architecture as written. Under ``torch.device("meta")`` it checks everything
-    and allocates nothing.
+    architecture: a name of ``cnnbench models``, ``timm:NAME`` or ``package.module:callable``. stem: "small",
+    "imagenet", or "auto": small below 96 pixels where the architecture has both, its "own" where it has no other.
+    width multiplies the channel counts, depth the blocks of each stage (rounded up). components: kind → value, None for
+    the architecture's own; without any the network is the architecture as written. Under ``torch.device("meta")`` it
+    checks everything and allocates nothing.
     Raises BuildError and ComponentError (both ValueError); with ``allow_unreached`` a component that does not reach
     all sites is no error, and the report says what it reached.
     """
@@ -93,7 +94,8 @@ def _plain(
 
 def _stem(architecture: str, smallest: Mapping[str, int], stem: str, image_size: int) -> str:
     if stem == "auto":
-        stem = "imagenet" if image_size >= SMALL_IMAGE and "imagenet" in smallest else "small"
+        preferred = "imagenet" if image_size >= SMALL_IMAGE and "imagenet" in smallest else "small"
+        stem = preferred if preferred in smallest else next(iter(smallest))
     if stem not in smallest:
         raise BuildError(f"{architecture}: unknown stem {stem!r}; choose from auto, {', '.join(smallest)}")
     if image_size < smallest[stem]:

@@ -81,7 +81,9 @@ class Architecture(Part):
         """The row's name in the leaderboard."""
         width = "" if self.width == 1 else f"_w{self.width:g}"
         depth = "" if self.depth == 1 else f"_d{self.depth:g}"
-        return self.label or self.name + width + depth
+        # timm:NAME and package.module:callable are no slugs
+        name = re.sub(r"[^a-z0-9_.-]", "_", self.name.lower())
+        return self.label or (name + width + depth)[-64:].lstrip("_.-")
 
 
 class Budget(Part):

@@ -1,17 +1,33 @@
-"""The catalogue that every architecture registers in."""
+"""The catalogue that every architecture registers in, and through which those from outside are found."""
 
 import math
 from collections.abc import Callable
 
 from torch import nn
 
-from cnnbench.registry import Registry
+from cnnbench.architectures import foreign
+from cnnbench.registry import Entry, Registry
+
+
+class Catalogue(Registry[Callable[..., nn.Module]]):
+    """The registered architectures; a name with a colon (``timm:NAME``, ``package.module:callable``) is looked up
+    outside, where it may not exist."""
+
+    def __getitem__(self, name: str) -> Entry[Callable[..., nn.Module]]:
+        return foreign.find(name) if ":" in name else super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        """True for every name with a colon: whether there is such a thing, the lookup says, with the reason."""
+        return (isinstance(name, str) and ":" in name) or super().__contains__(name)
+
 
 # A factory is called as factory(num_classes, in_channels, **options). Which options there are is its own signature's
 # business: stem ("small" or "imagenet"), width (a multiplier of the channel counts), depth (a multiplier of the blocks
 # of each stage), image_size (side in pixels).
-# Facts of an entry: year, family, paper; smallest: stem → the smallest image side in pixels that the network takes.
-ARCHITECTURES: Registry[Callable[..., nn.Module]] = Registry("architecture")
+# Facts of an entry: year, family, paper; smallest: stem → the smallest image side in pixels that the network takes:
+# below, the forward pass fails, or (padding lets a single pixel through most networks) one pixel of the last maps
+# stands for more than the image.
+ARCHITECTURES = Catalogue("architecture")
 
 
 def scaled(channels: int, width: float) -> int:
