@@ -9,7 +9,7 @@ from cnnbench.components import (  # noqa: F401
     window_pooling,
 )
 from cnnbench.components.kinds import COMPONENTS, ComponentError, allowed, check
-from cnnbench.components.swap import KindReport, SiteReport, count_sites, swap
+from cnnbench.components.swap import KindReport, SiteReport, count_sites, refusals, swap
 
 __all__ = [
     "COMPONENTS",
@@ -19,5 +19,6 @@ __all__ = [
     "allowed",
     "check",
     "count_sites",
+    "refusals",
     "swap",
 ]

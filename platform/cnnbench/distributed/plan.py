@@ -9,6 +9,7 @@ import torch
 from cnnbench import cost, network
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.catalogue import ORIGINAL
+from cnnbench.components import count_sites, refusals
 from cnnbench.components.kinds import KINDS
 from cnnbench.distributed import machine
 from cnnbench.distributed.search import grid_of
@@ -77,13 +78,14 @@ class _Unfit(Exception):
 
 def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> Row:
     size = study.data.image_size
+    image = (channels, size, size)
     shape: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": size}
     options: dict[str, Any] = {"stem": architecture.stem, "width": architecture.width, "depth": architecture.depth}
     searched = {name: domain for name, _, domain in walk(study.space) if name in KINDS}
     try:
-        sites = network.sites(architecture.name, **shape, **options)
         with torch.device("meta"):
             plain, _ = network.build(architecture.name, **shape, **options)
+            sites = count_sites(plain, image) if searched else {}  # what is not searched need not be traceable
     except ValueError as error:
         raise _Unfit([str(error)]) from None
     left_out = tuple(kind for kind in searched if not sites.get(kind))
@@ -95,18 +97,18 @@ def _plan(study: Study, architecture: Architecture, channels: int, classes: int)
                 for kind in left_out
             ]
         )
+    candidates: dict[str, Any] = {
+        kind: trial_values(domain) for kind, domain in searched.items() if kind not in left_out
+    }
     errors = []
-    for kind, domain in searched.items():
-        for value in trial_values(domain) if kind not in left_out else ():
-            try:
-                with torch.device("meta"):
-                    network.build(architecture.name, **shape, **options, components={kind: value})
-            except ValueError as error:
-                errors.append(f"space.{kind}: {error}")
+    if candidates:
+        with torch.device("meta"):
+            refused = refusals(plain, candidates, image, name=architecture.name)
+        errors = [f"space.{kind}: {problem}" for kind, problems in refused.items() for problem in problems]
     if errors:
         raise _Unfit(errors)
     facts = ARCHITECTURES[architecture.name].facts
-    measured = asdict(cost.measure(plain, (channels, size, size)))
+    measured = asdict(cost.measure(plain, image))
     over = over_limit(study.constraints, measured)
     if over:
         raise _Unfit([f"{over}; leave this architecture out, or give it a smaller width"])
