@@ -105,6 +105,12 @@ def test_other_sums_are_no_residual_branches(join):
     assert branches_of(join) == ()
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_branch_that_could_be_a_projection_is_the_branch_beside_the_input_itself(swapped: bool):
+    (branch,) = branches_of(lambda block, x, y: block.projection(y) + y if swapped else y + block.projection(y))
+    assert (branch.end.target, branch.shortcut.target) == ("projection.1", "conv")
+
+
 def test_branches_come_in_the_order_of_computation():
     def two(block, x, y):
         x = x + y

@@ -67,6 +67,23 @@ def test_at_one_point_attention_comes_before_dropout_and_stochastic_depth_last()
     assert list(report.components) == [kind for kind in ALL if kind != "normalization"]
 
 
+def test_a_stochastic_depth_that_stands_there_stays_last():
+    network = Network()
+    network.norm = nn.Sequential(nn.BatchNorm2d(16), torchvision.ops.StochasticDepth(0.5, "row"))
+    wanted = {"stochastic_depth": 0.2, "dropout2d": 0.1, "attention": "cbam"}
+    names = order(swap(network, wanted, IMAGE)[0])
+    assert names[names.index("norm.0") :][:4] == ["norm.0", "norm.1_attention", "norm.1_dropout2d", "norm.1"]
+
+
+def test_behind_an_activation_they_come_in_the_same_order():
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5)
+    )
+    wanted = {"drop_block": 0.1, "dropout2d": 0.1, "attention": "cbam", "activation": "prelu"}
+    names = order(swap(network, wanted, IMAGE)[0])
+    assert names[:5] == ["0", "1", "1_attention", "1_dropout2d", "1_drop_block"]
+
+
 def test_an_inserted_norm_is_next_to_its_convolution_whatever_else_goes_there():
     wanted = {"drop_block": 0.1, "attention": "channel", "activation": "prelu", "normalization": "batch"}
     swapped, _ = swap(Network(norm=False), wanted, IMAGE)
@@ -139,11 +156,10 @@ def test_what_overwrites_its_input_does_not_when_a_component_returns_it():
 
         def forward(self, x):
             y = self.act(self.conv(x))
-            y += x
-            return y
+            return y.add_(x)
 
     network = Overwriting()
     swapped, _ = swap(network, {"activation": "tanh", "stochastic_depth": 0.0}, IMAGE)
     x = torch.randn(2, *IMAGE)
-    swapped(x).sum().backward()  # tanh's derivative needs the output that += would have overwritten
+    swapped(x).sum().backward()  # tanh's derivative needs the output that add_ would have overwritten
     assert torch.equal(swapped(x), torch.tanh(network.conv(x)) + x)

@@ -13,7 +13,7 @@ from cnnbench.components import dropout
 from cnnbench.components.drop_block import DropBlock2d
 from cnnbench.components.graph import module_of, normalizes
 
-_ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_ADDITIONS = (operator.add, torch.add, "add", "add_")  # fx sees += as +
 # What a shortcut may do to the block's input besides a 1×1 convolution: no activation, and nothing that mixes pixels
 # but an average or maximum on the way to a smaller map.
 _PROJECTION_MODULES = (

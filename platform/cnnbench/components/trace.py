@@ -2,7 +2,6 @@
 value and the dimension of its channels noted at every node."""
 
 import copy
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +22,6 @@ _CHANNELS_IN_1 = (
     nn.GroupNorm,
     LayerNorm2d,
 )
-
-
-_OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
 
 
 class _Tracer(fx.Tracer):
@@ -155,8 +151,8 @@ def _channel_dim(node: fx.Node, network: nn.Module) -> int:
 
 
 def _work_out_of_place(traced: fx.GraphModule) -> None:
-    """Makes activations, dropouts and sums that overwrite their input return a new tensor, and gives that one to
-    everybody who would have read the overwritten one."""
+    """Makes activations and dropouts that overwrite their input return a new tensor, and gives that one to everybody
+    who would have read the overwritten one."""
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         if not _overwrites(traced, node):
@@ -168,8 +164,6 @@ def _work_out_of_place(traced: fx.GraphModule) -> None:
     for node in traced.graph.nodes:
         if node.kwargs.get("inplace"):
             node.update_kwarg("inplace", False)
-        elif node.target in _OUT_OF_PLACE:
-            node.target = _OUT_OF_PLACE[node.target]
         elif _is_underscore_call(node):
             name = str(getattr(node.target, "__name__", node.target))[:-1]
             node.target = name if node.op == "call_method" else getattr(torch, name)
@@ -181,7 +175,7 @@ def _work_out_of_place(traced: fx.GraphModule) -> None:
 def _overwrites(traced: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
-    return bool(node.kwargs.get("inplace")) or node.target in _OUT_OF_PLACE or _is_underscore_call(node)
+    return bool(node.kwargs.get("inplace")) or _is_underscore_call(node)
 
 
 def _is_underscore_call(node: fx.Node) -> bool:
