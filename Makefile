@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check ui clean
+.PHONY: help setup run test check matrix ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
@@ -13,6 +13,7 @@ help:
 	@echo "make test        the tests, but for those marked slow"
 	@echo "make check       ruff, mypy and the import rules"
 	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: trials, train, components"
+	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
 	@echo "make ui          the MLflow UI"
 	@echo "make clean       removes what builds and tools left, but no results and not $(VENV)"
 
@@ -48,6 +49,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
+
+matrix: setup
+	$(BIN)/python tests/matrix.py
 
 bench-%: setup
 	$(BIN)/python benchmarks/$*.py

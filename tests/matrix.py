@@ -20,11 +20,11 @@ from cnnbench import network
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import ComponentError, swap
 from cnnbench.components.kinds import NAMES, NUMBERS, SITES_OF
+from cnnbench.network import BuildError
 
 PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
 SIZE, CLASSES, BATCH = 32, 10, 8
 RATE = 0.5  # of the kinds whose value is a number
-MOST_PARAMETERS = 30_000_000  # above, a smaller member of the family stands for the network
 
 
 class Ineffective(AssertionError):
@@ -91,32 +91,42 @@ def _answers(original: nn.Module, size: int) -> list[Tensor]:
     return answers
 
 
-def row(architecture: str) -> dict[tuple[str, str | float], Cell]:
-    """All cells of one architecture."""
+def row(architecture: str) -> tuple[dict[tuple[str, str | float], Cell], list[str]]:
+    """All cells of one architecture, and what is wrong with some."""
     torch.set_num_threads(1)
     original = built(architecture)
-    cells = {}
+    cells, faults = {}, []
     for kind, value in values():
         try:
             cells[kind, value] = try_cell(original, kind, value)
         except Ineffective as error:
-            raise Ineffective(f"{architecture}: {error}") from None
-    return cells
+            faults.append(f"{architecture}: {error}")
+    return cells, faults
 
 
-def is_listed(architecture: str) -> bool:
-    """True for a network that takes 32×32 images and has at most MOST_PARAMETERS."""
-    try:
-        with torch.device("meta"):
-            parameters = sum(p.numel() for p in built(architecture).parameters())
-    except ValueError:
-        return False
-    return parameters <= MOST_PARAMETERS
+def representatives(architectures: Sequence[str]) -> dict[str, str]:
+    """Architecture → the one that stands for it: the smallest of its family with the same types of layers and the same
+    kinds of sites. Those that take no images of SIZE pixels are left out."""
+    smallest: dict[object, tuple[int, str]] = {}
+    alike: dict[str, object] = {}
+    for name in architectures:
+        try:
+            with torch.device("meta"):
+                original = built(name)
+            sites = network.sites(name, channels=3, image_size=SIZE)
+        except BuildError:
+            continue
+        layers = frozenset(type(module).__name__ for module in original.modules())
+        kinds = frozenset(kind for kind, count in sites.items() if count)
+        alike[name] = key = (ARCHITECTURES[name].facts["family"], layers, kinds)
+        size = sum(parameter.numel() for parameter in original.parameters())
+        smallest[key] = min(smallest.get(key, (size, name)), (size, name))
+    return {name: smallest[key][1] for name, key in alike.items()}
 
 
-def page(rows: dict[str, dict[tuple[str, str | float], Cell]], others: Sequence[str]) -> str:
+def page(rows: dict[str, dict[tuple[str, str | float], Cell]], stands_for: dict[str, str]) -> str:
     """The whole of docs/matrix.md."""
-    blocks = [_INTRODUCTION.format(size=SIZE, batch=BATCH, most=MOST_PARAMETERS // 1_000_000)]
+    blocks = [_INTRODUCTION.format(size=SIZE, batch=BATCH)]
     for kind in (*NAMES, *NUMBERS):
         columns = [value for of, value in values() if of == kind]
         reasons: dict[str, int] = {}
@@ -130,8 +140,8 @@ def page(rows: dict[str, dict[tuple[str, str | float], Cell]], others: Sequence[
             lines.append(f"| {name} | " + " | ".join(marks) + " |")
         lines += ["", *(f"{number}. {reason}" for reason, number in reasons.items())]
         blocks.append("\n".join(lines).rstrip())
-    if others:
-        blocks.append("## Not listed\n\n" + ", ".join(others))
+    others = [f"| {name} | {other} |" for name, other in stands_for.items() if name != other]
+    blocks.append("\n".join(["## Alike\n", "| architecture | has the row of |", "| --- | --- |", *others]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -143,23 +153,26 @@ def _mark(cell: Cell, reasons: dict[str, int]) -> str:
 
 _INTRODUCTION = """# Architectures × components
 
-Written by `make matrix`; not by hand. Each cell was built on {size}×{size} colour images, {batch} at a time, and trained
-one step: the number is that of the sites that the component reached, and the network's outputs differ from those without
-it. "own": the network has that value already, and its outputs are the same to the bit. "(1)": refused, for the reason
-below the table. Networks of more than {most} million parameters, and those that take no {size}×{size} images, are left
-out: a smaller member of the family stands for them."""
+Written by `make matrix`; not by hand. Each cell was built on {size}×{size} colour images, {batch} at a time, and
+trained one step: the number is that of the sites that the component reached, and the network's outputs differ from
+those without it. "own": the network has that value already, and its outputs are the same to the bit. "(1)": refused,
+for the reason below the table. One network, the smallest, stands for all of its family that have the same types of
+layers and the same kinds of sites; the last table names it for each."""
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(ARCHITECTURES)
-    listed = [name for name in names if is_listed(name)]
-    rows = {}
+    stands_for = representatives(sys.argv[1:] or list(ARCHITECTURES))
+    listed = list(dict.fromkeys(stands_for.values()))
+    rows, faults = {}, []
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for name, cells in zip(listed, pool.imap(row, listed), strict=True):
+        for name, (cells, faulty) in zip(listed, pool.imap(row, listed), strict=True):
             rows[name] = cells
-            print(f"{name}: {sum(not cell.reason for cell in cells.values())} of {len(cells)}", flush=True)
+            faults += faulty
+            print(f"{name}: {sum(not cell.reason for cell in cells.values())} of {len(cells)}", *faulty, flush=True)
+    if faults:
+        raise SystemExit(f"{len(faults)} cells are wrong")
     if not sys.argv[1:]:
-        PAGE.write_text(page(rows, [name for name in names if name not in listed]))
+        PAGE.write_text(page(rows, stands_for))
         print(PAGE)
 
 
