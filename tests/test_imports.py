@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "space": set(),
     "study": {"document", "space"},
     "ledger": set(),
+    "row_id": {"ledger"},
     "spool": set(),
     "statistics": set(),
     "progress": {"ledger"},
@@ -40,11 +41,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"architectures", "catalogue", "components", "cost", "description", "document", "network"},
     "model_tables": set(),
     "tracking": {"ledger", "spool"},
-    "report": {"ledger", "study", "statistics"},
+    "report": {"ledger", "row_id", "study", "statistics"},
     "distributed": {
         *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),
         *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
-        *("precision", "ranks"),
+        *("precision", "ranks", "row_id"),
     },
     "cli": {"*"},
     "__main__": {"cli"},
@@ -61,7 +62,7 @@ NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotl
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
-WITHOUT_TORCH |= {"tracking", "report"}
+WITHOUT_TORCH |= {"tracking", "report", "row_id"}
 
 
 @dataclass(frozen=True)

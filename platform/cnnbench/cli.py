@@ -1,13 +1,14 @@
 """The verbs. Everything heavy is imported inside them, so that ``--help`` is instant.
 
-Exit codes: 0 done, 1 the study or a server failed, 2 bad input (nothing was started), 130 interrupted.
+Exit codes: 0 done, 1 the study or a server failed, 2 bad input (nothing was started), 3 a row was not reproduced,
+130 interrupted.
 """
 
 import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cnnbench.distributed.conduct import Conducted
     from cnnbench.study import Study
 
 app = typer.Typer(
@@ -54,7 +56,17 @@ def run(
         if dry_run:
             _print_plan(study)
             return
-        _run(study, _again(study_file, set_))
+        _run(study, _again("run", study_file, set_))
+
+
+@app.command()
+def effects(study_file: StudyFile, set_: Overrides = []) -> None:  # noqa: B006 (typer's way)
+    """What each component does: swap one at a time in each frozen configuration of a study that was run."""
+    from cnnbench.distributed.effects import conduct_effects
+
+    with _user_errors():
+        study = _load(study_file, set_)
+        _run(study, _again("effects", study_file, set_), lambda *watched: conduct_effects(*watched, str(study_file)))
 
 
 @app.command()
@@ -76,6 +88,43 @@ def report(
         for warning in reading.warnings:
             typer.echo(warning, err=True)
         _write_report(Console(), study, reading.records, out or Path(study["reports"]) / study["study"])
+
+
+@app.command()
+def reproduce(
+    study: Annotated[Path, typer.Argument(help="A study file, or a folder with ledger.jsonl and study.json.")],
+    row: Annotated[str, typer.Argument(help="A leaderboard row's name, or its id.")],
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="New runs; by default 1, or with --same-seeds as many as there are.")
+    ] = None,
+    same_seeds: Annotated[bool, typer.Option("--same-seeds", help="The seeds of the row's finals again.")] = False,
+    allow_different_data: Annotated[
+        bool, typer.Option("--allow-different-data", help="Run it even if the images are others.")
+    ] = False,
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="FIELD=VALUE", help="This machine: data.root, resources or storage.")
+    ] = [],  # noqa: B006 (typer's way)
+) -> None:
+    """Run a leaderboard row again. Exit code 0: as was to be expected of it; 3: it came out otherwise."""
+    from rich.console import Console
+
+    from cnnbench.distributed import recorded
+    from cnnbench.distributed import reproduce as again
+    from cnnbench.distributed.tune import Interrupted
+    from cnnbench.progress import StudyView
+
+    with _user_errors():
+        found = recorded.find(study, row, set_)
+        chosen = again.seeds_of(found, seeds, same=same_seeds)
+        typer.echo(found)
+        try:
+            with StudyView(Console(), found.study.study, [], 0, len(chosen)) as view:
+                verdict = again.reproduce(found, view, chosen, allow_different_data=allow_different_data)
+        except (Interrupted, KeyboardInterrupt):
+            typer.echo("\nstopped; the runs that are finished are kept for the same command")
+            raise typer.Exit(130) from None
+    typer.echo(verdict)
+    raise typer.Exit({True: 0, False: 3, None: 1}[verdict.reproduced])
 
 
 @app.command()
@@ -169,11 +218,12 @@ def _load(path: Path, overrides: list[str]) -> "Study":
     return load(path, vocabulary(), overrides)
 
 
-def _again(path: Path, overrides: list[str]) -> str:
-    return shlex.join(["cnnbench", "run", str(path), *(part for value in overrides for part in ("--set", value))])
+def _again(verb: str, path: Path, overrides: list[str]) -> str:
+    return shlex.join(["cnnbench", verb, str(path), *(part for value in overrides for part in ("--set", value))])
 
 
-def _run(study: "Study", again: str) -> None:
+def _run(study: "Study", again: str, effects: "Callable[..., Conducted] | None" = None) -> None:
+    """Runs the study, or its ``effects``, and writes the report. again: the command that continues it."""
     from rich.console import Console
 
     from cnnbench.distributed.conduct import conduct, resolved
@@ -185,8 +235,9 @@ def _run(study: "Study", again: str) -> None:
     rows = [architecture.row for architecture in study.architectures]
     tracking = Tracking(study)
     try:
-        with StudyView(console, study.study, rows, study.budget.trials, study.finals.seeds) as view:
-            conducted = conduct(study, view, [tracking])
+        plan = ([], 0, 0) if effects else (rows, study.budget.trials, study.finals.seeds)
+        with StudyView(console, study.study, *plan) as view:
+            conducted = (effects or conduct)(study, view, [tracking])
     except (Interrupted, KeyboardInterrupt):
         tracking.close(interrupted=True)
         typer.echo(f"\nstopped; everything finished is saved. To continue:\n  {again}")

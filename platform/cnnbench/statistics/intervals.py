@@ -23,20 +23,23 @@ def mean_interval(values: Floats) -> tuple[Floats, Floats]:
         return mean, stdtrit(np.maximum(count - 1, 1), 0.975) * deviation / np.sqrt(count)
 
 
-def prediction_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float]:
+def prediction_interval(values: Sequence[float], *, level: float = 0.95, runs: int = 1) -> tuple[float, float]:
     """Where one further run of the same row lies with probability ``level``: mean ± t · s · sqrt(1 + 1/n).
 
     values: the row's scores, at least two, taken as independent and normal. The interval holds the mean's own error
-    too, so it is wider than the interval of the mean, and does not shrink to nothing with more runs.
-    Raises ValueError with fewer than two values, and for a level outside (0, 1).
+    too, so it is wider than the interval of the mean, and does not shrink to nothing with more values.
+    runs: with several further runs m, where their mean lies: mean ± t · s · sqrt(1/m + 1/n).
+    Raises ValueError with fewer than two values, for a level outside (0, 1), and for runs below 1.
     """
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1 or len(scores) < 2:
         raise ValueError(f"values: want at least two scores for a prediction interval, got {scores.size}")
     if not 0 < level < 1:
         raise ValueError(f"level: want a number between 0 and 1, got {level!r}")
+    if runs < 1:
+        raise ValueError(f"runs: want at least one, got {runs}")
     count, mean = len(scores), float(scores.mean())
-    half = stdtrit(count - 1, (1 + level) / 2) * scores.std(ddof=1) * math.sqrt(1 + 1 / count)
+    half = stdtrit(count - 1, (1 + level) / 2) * scores.std(ddof=1) * math.sqrt(1 / runs + 1 / count)
     return mean - float(half), mean + float(half)
 
 
