@@ -202,3 +202,10 @@ def test_an_unknown_component_value_is_refused_before_anything_is_built():
     with pytest.raises(ComponentError, match="activation: unknown value 'relu7'; choose from relu"):
         build("lenet5", classes=10, channels=1, image_size=28, components={"activation": "relu7"})
     assert issubclass(ComponentError, ValueError) and issubclass(BuildError, ValueError)
+
+
+def test_local_response_norm_is_a_normalisation_that_can_be_replaced():
+    shape = {"channels": 3, "image_size": 32}
+    assert sites("alexnet_2012", **shape)["normalization"] == 2
+    _, report = build("alexnet_2012", classes=10, width=0.1, components={"normalization": "batch"}, **shape)
+    assert report.components["normalization"].how == "replaced"

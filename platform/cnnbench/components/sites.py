@@ -21,6 +21,7 @@ _FURTHER: dict[str, tuple[Any, ...]] = {
         *(nn.Hardtanh, nn.SELU, nn.CELU, nn.RReLU, nn.Softplus, nn.Softsign),
         *(F.hardtanh, F.selu, F.celu, F.rrelu, F.softplus, F.prelu, torch.selu, torch.celu, torch.prelu),
     ),
+    "normalization": (nn.LocalResponseNorm,),
     "attention": (SqueezeExcitation,),
 }
 # Kinds whose value is a rate, p, of the module that stands there.
