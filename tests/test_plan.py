@@ -12,7 +12,7 @@ from cnnbench.distributed.material import open_sources
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Proposal
 from cnnbench.network import build
-from cnnbench.study import StudyError, parse
+from cnnbench.study import Constraints, StudyError, parse
 from trials import record
 
 STUDY = """
@@ -81,11 +81,11 @@ def test_what_is_refused_in_the_plan_is_what_the_swap_would_raise():
         assert refused[kind] == raised
 
 
-def test_a_study_that_an_earlier_version_began_without_depth_goes_on(tmp_path):
+def test_a_study_that_an_earlier_version_began_with_fewer_fields_goes_on(tmp_path):
     study = parse(STUDY.replace("depth: 2", "label: again") + f"storage: {tmp_path}\n", vocabulary())
     material = open_sources(study.data).for_search()
     begun = resolved(study)
-    del begun["architectures"][2]["depth"]
+    del begun["architectures"][2]["depth"], begun["constraints"], begun["search"]["startup_trials"]
     study.folder.mkdir(parents=True)
     (study.folder / "study.json").write_text(json.dumps(begun))
     trial = record(Proposal("resnet20", 0, {"lr": 0.1}), [0.5], split=material.split)
@@ -94,3 +94,6 @@ def test_a_study_that_an_earlier_version_began_without_depth_goes_on(tmp_path):
     with pytest.raises(StudyError, match="architectures: was"):
         changed = {"architectures": (*study.architectures[:2], deeper)}
         continue_study(study.model_copy(update=changed), [trial], material)
+    limited = {"constraints": Constraints(max_params=10)}
+    with pytest.raises(StudyError, match=r"constraints\.max_params: was None when the study was begun, is 10 now"):
+        continue_study(study.model_copy(update=limited), [trial], material)
