@@ -1,5 +1,7 @@
 """Networks with auxiliary classifiers, which return a tuple in training and plain logits otherwise."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 from cnnbench.data.batches import Batch
 from cnnbench.data.normalization import Normalization
 from cnnbench.evaluation.evaluate import evaluate
+from cnnbench.network import build
+from cnnbench.training.loop import train
 from cnnbench.training.loss import batch_loss, count_right
 from cnnbench.training.probe import probe
 from trainings import CPU, PLAIN, random_images, run, small_network
@@ -79,3 +83,17 @@ def test_torchvisions_googlenet_has_two():
     )
     assert torch.allclose(batch_loss(outputs, batch_of(inputs, labels), 0.0), expected)
     assert isinstance(small_network()(torch.randn(1, 1, 6, 6)), Tensor)
+
+
+@pytest.mark.parametrize("components", [{}, {"activation": "silu"}])
+def test_googlenet_trains_with_its_auxiliary_heads_and_is_scored_without_them(components):
+    network, _ = build("googlenet", classes=3, channels=1, image_size=32, components=components)
+    training = random_images(6, size=32)
+    head = next(parameter for name, parameter in network.named_parameters() if name.startswith("aux1.fc2"))
+    before = head.detach().clone()
+    train(
+        network, training, training, replace(PLAIN, batch_size=3), normalization=Normalization.of(training),
+        epochs=1, seed=0, device=CPU,
+    )  # fmt: skip
+    assert not torch.equal(head, before)
+    assert network.eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 3)
