@@ -47,7 +47,7 @@ def run(
     study_file: StudyFile,
     set_: Overrides = [],  # noqa: B006 (typer's way)
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan and what it will cost; run nothing.")
     ] = False,
 ) -> None:
     """Search, finals and leaderboard of a study. Run again, it continues: nothing finished is done twice."""
@@ -87,7 +87,7 @@ def report(
         reading = Ledger(study_folder / "ledger.jsonl").read()
         for warning in reading.warnings:
             typer.echo(warning, err=True)
-        _write_report(Console(), study, reading.records, out or Path(study["reports"]) / study["study"])
+        _write_report(Console(), study, reading.records, out or Path(study["reports"]) / study["study"], study_folder)
 
 
 @app.command()
@@ -248,7 +248,8 @@ def _run(study: "Study", again: str, effects: "Callable[..., Conducted] | None" 
     shipped = tracking.close()
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
-    _write_report(console, resolved(study), conducted.records, Path(study.reports).expanduser() / study.study)
+    folder = Path(study.reports).expanduser() / study.study
+    _write_report(console, resolved(study), conducted.records, folder, study.folder)
     typer.echo(f"MLflow UI:   {_ui_place(study)}")
     if not any(record.status == "completed" for record in conducted.records):
         raise typer.Exit(1)
@@ -262,12 +263,16 @@ def _ui_place(study: "Study") -> str:
     return uri if uri.startswith("http") else shlex.join(["cnnbench", "ui", "--tracking-uri", uri])
 
 
-def _write_report(console: "Console", study: dict[str, Any], records: Any, folder: Path) -> None:
+def _write_report(
+    console: "Console", study: dict[str, Any], records: Any, folder: Path, study_folder: Path
+) -> None:
     from cnnbench.report import plain_table, terminal_table, write_report
 
+    predicted = study_folder / "prediction.json"
     made = write_report(
         study, records, folder,
         generated_utc=datetime.now(UTC).isoformat(timespec="seconds"), tracking_uri=study.get("tracking_uri"),
+        prediction=json.loads(predicted.read_text()) if predicted.exists() else None,
     )  # fmt: skip
     console.print()
     if console.is_terminal:

@@ -128,6 +128,7 @@ class Resources(Part):
     cpus: PositiveFloat = 1.0
     gpus: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"  # auto: one a worker where there are any
     concurrent_trials: Literal["auto"] | PositiveInt = "auto"  # auto: as many as fit
+    price_per_hour: PositiveFloat | None = None  # of one worker's device, in any currency
     cluster: str = "auto"  # auto: the Ray cluster this machine belongs to, else a local one; local; or an address
 
 

@@ -18,7 +18,8 @@ from cnnbench.distributed import cluster, controls
 from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.material import Material, Sources, open_sources
 from cnnbench.distributed.plan import Row, plan_rows
-from cnnbench.distributed.probe import choose_precision
+from cnnbench.distributed.price import write_prediction
+from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.stages import FinalsStage, Observer, Recorder, SearchStage, freeze
 from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
@@ -70,6 +71,7 @@ def conduct(study: Study, view: View, observers: Sequence[Observer]) -> Conducte
             with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
                 share = cluster.share(study.resources, study.resources.workers, view.say)
                 rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
+                write_prediction(study, probed_rates(study), searching)
                 if not finals_begun(recorder.records):  # else a time limit had ended the search
                     _search(study, rows, recorder, share, searching, found, view, interrupted)
                 _finals(study, rows, recorder, sources, view, interrupted)

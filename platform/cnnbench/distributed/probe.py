@@ -1,4 +1,4 @@
-"""Precision and memory layout of each row, measured once where its trials will run, and kept for all of them."""
+"""Precision, memory layout and speed of each row, measured once where its trials will run, and kept for all of them."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import torch
 from cnnbench import network
 from cnnbench.distributed.cluster import Share
 from cnnbench.distributed.plan import Row
-from cnnbench.precision import Precision
+from cnnbench.precision import COMBINATIONS, Precision
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.probe import probe
@@ -20,8 +20,14 @@ BATCH = 128  # images a probing step; the default batch size
 STEPS = 3
 
 
-def probe_row(row: Row, *, channels: int, classes: int, image_size: int, threads: int, gpus: float) -> dict[str, Any]:
-    """The fastest combination of number format and layout for a row's original network, and images/s of each."""
+def probe_row(
+    row: Row, precision: str, *, channels: int, classes: int, image_size: int, threads: int, gpus: float
+) -> dict[str, Any]:
+    """The fastest combination of number format and layout for a row's original network, and images/s of each.
+
+    precision: as in a study. One that is fixed is only measured, and has no images/s where that fails: its trials may
+    have smaller batches. Raises the first error if with "auto" all combinations fail.
+    """
     torch.set_num_threads(threads)
     keep_freed_memory()  # as a trial does
     options = {name: getattr(row.architecture, name) for name in ("stem", "width", "depth")}
@@ -31,29 +37,43 @@ def probe_row(row: Row, *, channels: int, classes: int, image_size: int, threads
             row.architecture.name, classes=classes, channels=channels, image_size=image_size, **options
         )[0]  # fmt: skip
 
-    device = torch.device("cuda" if gpus else "cpu")
-    found = probe(factory, (channels, image_size, image_size), BATCH, device, STEPS, limit_s=5.0)
+    combinations = COMBINATIONS if precision == "auto" else (Precision(precision),)  # type: ignore[arg-type]
+    shape, device = (channels, image_size, image_size), torch.device("cuda" if gpus else "cpu")
+    try:
+        found = probe(factory, shape, BATCH, device, STEPS, limit_s=5.0, combinations=combinations)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        if precision == "auto":
+            raise
+        return _said(combinations[0], {}, {combinations[0]: str(error).split("\n")[0]})
+    return _said(found.precision, found.images_per_s, found.failures)
+
+
+def _said(chosen: Precision, rates: Mapping[Precision, float], failures: Mapping[Precision, str]) -> dict[str, Any]:
     return {
-        "dtype": found.precision.dtype,
-        "channels_last": found.precision.channels_last,
-        "images_per_s": {str(combination): round(rate, 1) for combination, rate in found.images_per_s.items()},
-        "failures": {str(combination): reason for combination, reason in found.failures.items()},
+        "dtype": chosen.dtype,
+        "channels_last": chosen.channels_last,
+        "images_per_s": {str(combination): round(rate, 1) for combination, rate in rates.items()},
+        "failures": {str(combination): reason for combination, reason in failures.items()},
     }
+
+
+def rate_of(probed: Mapping[str, Any]) -> float | None:
+    """Images per second of training in the combination that was chosen; None where it could not be measured."""
+    chosen = Precision(probed["dtype"], probed["channels_last"])
+    rate: float | None = probed["images_per_s"].get(str(chosen))
+    return rate
 
 
 def choose_precision(
     study: Study, rows: Mapping[str, Row], share: Share, *, channels: int, classes: int
 ) -> dict[str, Row]:
     """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now."""
-    if study.precision != "auto":
-        fixed = Precision(study.precision)
-        return {label: row.with_precision(fixed.dtype, fixed.channels_last) for label, row in rows.items()}
     path = study.folder / "precision.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     task: Any = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(probe_row)  # type: ignore[arg-type]
     shape = {"channels": channels, "classes": classes, "image_size": study.data.image_size}
     running = {
-        label: task.remote(row, **shape, threads=max(1, int(share.cpus)), gpus=share.gpus)
+        label: task.remote(row, study.precision, **shape, threads=max(1, int(share.cpus)), gpus=share.gpus)
         for label, row in rows.items()
         if label not in known
     }
@@ -62,3 +82,9 @@ def choose_precision(
     return {
         label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()
     }
+
+
+def probed_rates(study: Study) -> dict[str, float | None]:
+    """Row label → images per second, as ``choose_precision`` wrote them down."""
+    known: dict[str, Any] = json.loads((study.folder / "precision.json").read_text())
+    return {label: rate_of(probed) for label, probed in known.items()}

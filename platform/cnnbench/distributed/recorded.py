@@ -20,6 +20,7 @@ from cnnbench.study import Architecture, Study, StudyError, load, parse
 
 # What a study may say of this machine. All else is as the ledger has it.
 HERE = ("data.root", "resources", "storage", "checkpoint_every_s")
+_KEPT = ("study", "data", "budget", "finals", "resources", "storage", "checkpoint_every_s")  # all that a final needs
 _UNKNOWN = "not recorded"
 
 
@@ -83,13 +84,13 @@ def _finals(path: Path, wanted: str) -> tuple[TrialRecord, ...]:
 
 
 def _study(path: Path, final: TrialRecord, settings: Sequence[str]) -> Study:
-    """The study as it was resolved, with this row alone; what it searched is left out, the row being what it found."""
+    """The study as it was resolved, with this row alone; how it was searched is left out."""
     tree: dict[str, Any] = json.loads(path.read_text())
     architecture = {"name": final.architecture, **final.options}
     label = final.row.removesuffix("_aa")  # that ending is kept for controls
     if Architecture.model_validate(architecture).row != label:
         architecture["label"] = label
-    kept = {key: value for key, value in tree.items() if key not in ("space", "rows")}
+    kept = {key: tree[key] for key in _KEPT if key in tree}
     text = json.dumps({**kept, "architectures": [architecture]}, ensure_ascii=False)
     return parse(text, vocabulary(), settings, source=str(path))
 

@@ -64,11 +64,11 @@ def judge(
     if len(accuracies) < len(runs):
         reproduced, why = None, "not every run completed"
     elif same_seeds and equal == len(runs):
-        reproduced, why = True, f"{_counted(equal, 'run')} equal to the bit to the finals"
+        reproduced, why = True, f"{equal} of {len(runs)} equal to the bit to the final of their seed"
     elif same_seeds and on_cpu and not differences:
-        reproduced = False
-        why = (
-            f"{equal} of {_counted(len(runs), 'run')} equal to the bit, although images, code and machine are the same"
+        reproduced, why = (
+            False,
+            f"{equal} of {len(runs)} equal to the bit, though images, code and machine are the same",
         )
     elif interval is None:
         reproduced, why = False, "not equal to the bit, and the row's one final gives no interval"
@@ -81,7 +81,8 @@ def _run(record: TrialRecord, final: TrialRecord | None) -> Run:
     accuracy = record.test.accuracy if record.status == "completed" and record.test else None
     before = final.test.accuracy if final and final.test else None
     equal = final is not None and accuracy is not None and _outcome(record) == _outcome(final)
-    return Run(record.seed, accuracy, f"{record.status} ({record.reason})", before, equal)
+    reason = "" if accuracy is not None else f"{record.status} ({record.reason})"
+    return Run(record.seed, accuracy, reason, before, equal)
 
 
 def _outcome(record: TrialRecord) -> tuple[Any, ...]:
@@ -96,7 +97,3 @@ def _by_interval(mean: float, runs: int, interval: tuple[float, float]) -> tuple
     expected = f"{100 * max(low, 0):.2f} to {100 * min(high, 1):.2f} %"
     where = "inside" if inside else "outside"
     return inside, f"{what}, {100 * mean:.2f} %, lies {where} the row's 95 % prediction interval for it, {expected}"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -10,6 +10,7 @@ from cnnbench.ledger import TrialRecord
 from cnnbench.report.comparison import budget_text, final_indices, originals, ranked_budget
 from cnnbench.report.formats import listed
 from cnnbench.report.rows import Row, SearchBudget, by_row, configuration
+from cnnbench.row_id import row_id
 from cnnbench.statistics import rank_groups, sampling_error
 
 COLUMNS = (
@@ -18,7 +19,7 @@ COLUMNS = (
     *("validation_accuracy", "test_loss_mean", "p_best", "model", "family", "trainable_params", "size_mb"),
     *("search_device_seconds", "final_device_seconds", "search_epochs", "final_epochs", "device", "precision"),
     *("components", "component_sites", "hyperparameters", "options", "remark"),
-    *("search_epochs_asked", "test_sampling_error", "control", "control_of"),
+    *("search_epochs_asked", "test_sampling_error", "control", "control_of", "row_id"),
 )
 WHOLE = (
     *("rank_group", "year", "n_seeds", "params", "macs", "flops", "trainable_params", "search_epochs"),
@@ -35,7 +36,8 @@ def leaderboard(records: Iterable[TrialRecord], *, rows: Sequence[str] = (), alp
     the mean of one final; ``p_best`` is the adjusted p-value of the difference from the best row;
     ``test_sampling_error`` is the standard error that the test set's size leaves. Only rows of one search budget are
     ranked. They come first, best first, a control last in its group; then those without a rank, with a ``remark`` that
-    says why; a majority-class baseline closes the table. A control's search columns are empty.
+    says why; a majority-class baseline closes the table. A control's search columns are empty. ``row_id`` is what
+    ``cnnbench reproduce`` takes.
 
     rows: labels that must appear, even without a record. Raises ValueError where records belong to several studies.
     """
@@ -113,6 +115,7 @@ def _facts(row: Row) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "architecture": row.label,
         "control": row.control,
+        "row_id": None if row.control == "majority" else row_id(row.finals),
         "test_loss_mean": _mean([final.test.loss for final in row.scored if final.test]),
         "final_device_seconds": _mean([final.budget.device_seconds for final in row.scored]),
         "final_epochs": _mean([final.budget.epochs for final in row.scored]),

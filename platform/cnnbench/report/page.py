@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report import accuracy_cost, comparison, curves, formats, provenance, summary
+from cnnbench.report import accuracy_cost, comparison, curves, formats, price, provenance, summary
 from cnnbench.report.details import accuracy_facts, details
 from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
 from cnnbench.report.rows import Row, by_row, ordinary
@@ -49,12 +49,14 @@ def write_report(
     *,
     generated_utc: str,
     tracking_uri: str | None,
+    prediction: Mapping[str, Any] | None = None,
 ) -> Leaderboard:
     """Writes index.html, leaderboard.csv and leaderboard.json into ``folder``.
 
     study: the resolved study as plain JSON values; shown as it is, without secrets and folders. Two keys are read:
     ``study`` (or ``name``), and ``rows``, the labels of all rows, so that one without any record is shown too.
     records: of that study. generated_utc: the only thing that differs between two reports of the same records.
+    prediction: the study's ``prediction.json``, if there is one.
     Raises ValueError where records belong to several studies.
     """
     labels = tuple(study.get("rows", ()))
@@ -75,6 +77,7 @@ def write_report(
         sentence=sentence,
         settings=provenance.study_settings(study),
         provenance=provenance.provenance(rows, generated_utc, tracking_uri),
+        prices=price.prices(prediction, rows),
     )
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "leaderboard.csv", as_csv(table))

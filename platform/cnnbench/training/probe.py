@@ -1,7 +1,7 @@
 """A short probe for the fastest of the four combinations of number format and memory layout."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,20 +30,21 @@ def probe(
     device: torch.device,
     steps: int = 5,
     limit_s: float = 10.0,
+    combinations: Sequence[Precision] = COMBINATIONS,
 ) -> Probe:
     """Trains a few steps in each combination, in turns, and takes the one with the fastest step (other processes can
     only slow a step down, so the fastest says most); in a near tie the earlier in the order fp32, fp32 channels-last,
     bf16, bf16 channels-last.
 
     input_shape: (C, H, W); steps: timed steps a combination, after one untimed, fewer once ``limit_s`` seconds are
-    spent (never fewer than one). The global random state stays as it was. Raises the first error if all four fail.
+    spent (never fewer than one). The global random state stays as it was. Raises the first error if all of them fail.
     """
     seconds: dict[Precision, list[float]] = {}
     errors: dict[Precision, Exception] = {}
     begin = time.monotonic()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         step_of: dict[Precision, Callable[[], None]] = {}
-        for combination in COMBINATIONS:
+        for combination in combinations:
             try:
                 step_of[combination] = _stepper(network_factory(), input_shape, batch_size, device, combination)
                 seconds[combination] = [_seconds(step_of[combination], device)]
