@@ -29,6 +29,7 @@ ONE_OF_EACH = (
     *("regnet_y_400mf", "resnet18", "resnet50", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0"),
     *("squeezenet1_1", "swin_t", "swin_v2_t", "vgg11_bn", "vit_b_32", "wide_resnet50_2"),
 )
+LARGE = ("vgg11_bn", "vit_b_32", "wide_resnet50_2")  # it takes seconds to draw their weights
 # The others of a family differ in the numbers of a table; all parameters are counted, and the rest takes minutes.
 MODELS_SLOWLY = [name if name in ONE_OF_EACH else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 WITH_STEM = [
@@ -139,7 +140,7 @@ def test_every_part_and_every_tensor_is_torchvisions(name: str, monkeypatch: pyt
     assert parts(ours) == parts(theirs)
 
 
-@pytest.mark.parametrize("name", [name for name in ONE_OF_EACH if name not in ("vgg11_bn", "wide_resnet50_2")])
+@pytest.mark.parametrize("name", [name for name in ONE_OF_EACH if name not in LARGE])
 def test_one_seed_gives_torchvisions_weights_and_outputs_to_the_bit(name: str):
     size = size_of(name)
     torch.manual_seed(3)
@@ -156,7 +157,9 @@ def test_one_seed_gives_torchvisions_weights_and_outputs_to_the_bit(name: str):
         assert torch.equal(ours.eval()(images), theirs.eval()(images))
 
 
-@pytest.mark.parametrize("name", ["vgg11_bn", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS)])
+@pytest.mark.parametrize(
+    "name", [name if name in LARGE else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_with_one_state_dict_every_models_outputs_are_torchvisions_to_the_bit(name: str):
     size = size_of(name)
     with cheap_initialisation():
@@ -178,10 +181,15 @@ def test_with_one_state_dict_every_models_outputs_are_torchvisions_to_the_bit(na
 # ---------------------------------------------------------------- stems, sizes, multipliers
 
 
+def shallow(name: str) -> dict[str, float]:
+    """One block a stage where the architecture has a depth: the stem and the sizes of the maps are the same."""
+    return {"depth": 0.01} if "depth" in inspect.signature(ARCHITECTURES[name].thing).parameters else {}
+
+
 def outputs_of(name: str, stem: str, size: int, *, through_the_door: bool = True) -> tuple[Tensor, ...]:
     """Logits of two grey images in training, without numbers."""
-    given = {"stem": stem, "image_size": size}
     has = inspect.signature(ARCHITECTURES[name].thing).parameters
+    given = {"stem": stem, "image_size": size, **shallow(name)}
     with torch.device("meta"):
         if through_the_door:
             network = build(name, classes=5, channels=1, **given)[0]
@@ -192,7 +200,7 @@ def outputs_of(name: str, stem: str, size: int, *, through_the_door: bool = True
 
 
 def side_of_last_maps(name: str, stem: str, size: int) -> int:
-    network = plain(name, channels=1, image_size=size, stem=stem).eval()
+    network = plain(name, channels=1, image_size=size, stem=stem, **shallow(name)).eval()
     sides: list[int] = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -253,14 +261,13 @@ FIRST_CONVOLUTION = {
 def test_the_first_convolution_for_grey_images_is_drawn_as_that_for_colour_is(name: str):
     """Same distribution at its own fan-in: the kernels' standard deviation, over at least 400 draws each, to a fifth
     (its standard error is below 1/28 of it)."""
-    depth = {"depth": 0.1} if "depth" in inspect.signature(ARCHITECTURES[name].thing).parameters else {}
     size = {"inception_v3": 75, "maxvit_t": 32, "vit_b_16": 16}.get(name, 64)
     spread = {}
     for channels in (1, 3):
         torch.manual_seed(0)
         # VGG's stems differ behind the convolutions alone, in a head of 120 million weights
         stem = "small" if name.startswith("vgg") else "imagenet"
-        network, _ = build(name, classes=5, channels=channels, image_size=size, stem=stem, **depth)
+        network, _ = build(name, classes=5, channels=channels, image_size=size, stem=stem, **shallow(name))
         spread[channels] = network.get_submodule(FIRST_CONVOLUTION[name]).weight.std().item()
     by_fan_in = ("alexnet", "squeezenet1_0", "densenet121", "shufflenet_v2_x1_0", "swin_t", "vit_b_16")
     expected = spread[3] * (3**0.5 if name in by_fan_in else 1)

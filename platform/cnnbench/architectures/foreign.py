@@ -52,7 +52,7 @@ def _timm(model: str) -> Factory:
     def create(num_classes: int, in_channels: int, *, image_size: int) -> nn.Module:
         config = timm.models.get_pretrained_cfg(model)
         # those whose weights depend on the image's size
-        size = {"img_size": image_size} if getattr(config, "fixed_input_size", False) else {}
+        size: dict[str, Any] = {"img_size": image_size} if getattr(config, "fixed_input_size", False) else {}
         network: nn.Module = timm.create_model(
             model, pretrained=False, num_classes=num_classes, in_chans=in_channels, **size
         )

@@ -48,7 +48,9 @@ class _ScaledResNet(ResNet):  # type: ignore[misc]
         return stage
 
 
-def _register(name: str, facts: Mapping[str, Any], block: Any, blocks: tuple[int, ...], groups: int, per_group: int):  # type: ignore[no-untyped-def]
+def _register(
+    name: str, facts: Mapping[str, Any], block: Any, blocks: tuple[int, ...], groups: int, per_group: int
+) -> None:
     @ARCHITECTURES.register(name, **facts, smallest={"small": 8, "imagenet": 32})
     def resnet(
         num_classes: int, in_channels: int = 3, *, stem: str = "small", width: float = 1.0, depth: float = 1.0
