@@ -79,7 +79,7 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(tmp_path):
     output = cnnbench("run", "study.yaml", "--dry-run", folder=tmp_path)
     assert "search: 2 architectures × 2 trials × at most 3 epochs (14,664 images)" in output
     assert "finals: 2 × 6 seeds × at most 3 epochs (51,768 images)" in output
-    assert "lenet5" in output and "worker-hours" in output
+    assert "lenet5" in output and "device-hours" in output
     assert not (tmp_path / "results").exists()
 
 
