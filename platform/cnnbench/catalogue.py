@@ -7,7 +7,7 @@ from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS, ComponentError, allowed, check
 from cnnbench.data.datasets import DATASETS
 from cnnbench.study import Vocabulary
-from cnnbench.training.recipe import KNOBS
+from cnnbench.training.recipe import KNOBS, Value
 
 ORIGINAL = "original"  # the component that the architecture's paper has
 
@@ -35,7 +35,26 @@ class ComponentKnob:
         return True
 
 
+# Of a component whose value is a number, and of a hyperparameter that regularises: usual rates, and without it.
+_RATES: Mapping[str, tuple[Value, ...]] = {
+    "dropout": (ORIGINAL, 0.0, 0.2, 0.5),
+    "dropout2d": (ORIGINAL, 0.0, 0.1, 0.2),
+    "drop_block": (ORIGINAL, 0.0, 0.1),
+    "stochastic_depth": (ORIGINAL, 0.0, 0.1, 0.2),
+    "label_smoothing": (0.0, 0.1),
+    "mixup": (0.0, 0.2),
+    "cutmix": (0.0, 1.0),
+    "random_erasing": (0.0, 0.25),
+}
+
+
+def effect_values() -> dict[str, tuple[Value, ...]]:
+    """What ``cnnbench effects`` can swap, with all values of each."""
+    names = {kind: (ORIGINAL, *allowed(kind)) for kind in KINDS if kind not in _RATES}
+    return {**names, **_RATES, "schedule": KNOBS["schedule"].choices}
+
+
 def vocabulary() -> Vocabulary:
     """The names that a study file may use."""
     components = {kind: ComponentKnob(kind) for kind in KINDS}
-    return Vocabulary(ARCHITECTURES, tuple(DATASETS), {**KNOBS, **components})
+    return Vocabulary(ARCHITECTURES, tuple(DATASETS), {**KNOBS, **components}, effect_values())

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cnnbench.distributed.conduct import Conducted
+    from cnnbench.report import Leaderboard
     from cnnbench.study import Study
 
 app = typer.Typer(
@@ -66,7 +68,7 @@ def effects(study_file: StudyFile, set_: Overrides = []) -> None:  # noqa: B006 
 
     with _user_errors():
         study = _load(study_file, set_)
-        _run(study, _again("effects", study_file, set_), lambda *watched: conduct_effects(*watched, str(study_file)))
+        _run(study, _again("effects", study_file, set_), partial(conduct_effects, study_file=str(study_file)))
 
 
 @app.command()
@@ -230,6 +232,7 @@ def _run(study: "Study", again: str, effects: "Callable[..., Conducted] | None" 
     from cnnbench.distributed.observe import Tracking
     from cnnbench.distributed.tune import Interrupted
     from cnnbench.progress import StudyView
+    from cnnbench.report import effects_text
 
     console = Console()
     rows = [architecture.row for architecture in study.architectures]
@@ -249,7 +252,9 @@ def _run(study: "Study", again: str, effects: "Callable[..., Conducted] | None" 
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
     folder = Path(study.reports).expanduser() / study.study
-    _write_report(console, resolved(study), conducted.records, folder, study.folder)
+    made = _write_report(console, resolved(study), conducted.records, folder, study.folder)
+    if effects:
+        typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")
     typer.echo(f"MLflow UI:   {_ui_place(study)}")
     if not any(record.status == "completed" for record in conducted.records):
         raise typer.Exit(1)
@@ -265,7 +270,7 @@ def _ui_place(study: "Study") -> str:
 
 def _write_report(
     console: "Console", study: dict[str, Any], records: Any, folder: Path, study_folder: Path
-) -> None:
+) -> "Leaderboard":
     from cnnbench.report import plain_table, terminal_table, write_report
 
     predicted = study_folder / "prediction.json"
@@ -281,6 +286,7 @@ def _write_report(
         typer.echo(plain_table(made))
     typer.echo(f"\n{made.sentence}")
     typer.echo(f"\nLeaderboard: {made.page}")
+    return made
 
 
 def _print_table(table: Any) -> None:

@@ -1,4 +1,4 @@
-"""The ledger: one JSON line per finished trial or final, appended whole and fsynced. It is the truth;
+"""The ledger: one JSON line per finished training, appended whole and fsynced. It is the truth;
 MLflow, Optuna's store and the report are views of it."""
 
 import json
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SCHEMA: Literal[1] = 1
 
-Stage = Literal["search", "final"]
+Stage = Literal["search", "final", "effect"]
 Status = Literal["completed", "pruned", "diverged", "out-of-memory", "failed"]
 Value = str | int | float | bool | None
 
@@ -125,9 +125,21 @@ class Machine(Frozen):
     versions: Mapping[str, str]
 
 
+class EffectOf(Frozen):
+    """Which one component of a row's frozen configuration was swapped, and what the training was for."""
+
+    component: str = Field(description="a component kind or a hyperparameter: activation, schedule, …")
+    value: Value
+    instead_of: Value = Field(description="what the frozen configuration has")
+    phase: Literal["tuning", "measured"] = Field(
+        description="tuning: scored on validation images, to choose a learning rate; measured: on the test images"
+    )
+    lr_factor: float = Field(gt=0, description="learning rate, as a multiple of the frozen configuration's")
+
+
 class TrialRecord(Frozen):
-    """One finished trial (stage 'search') or final. A record without seed, split, budget, hardware and commit
-    can't be written: none of these fields has a default."""
+    """One finished trial (stage 'search'), final, or training for an effect. A record without seed, split, budget,
+    hardware and commit can't be written: none of these fields has a default."""
 
     schema_version: Literal[1] = SCHEMA
     study: str
@@ -149,9 +161,10 @@ class TrialRecord(Frozen):
         description="a/a: a final of the best row's configuration again, with other seeds, under a row of its own; "
         "majority: always the training split's largest class",
     )
+    effect: EffectOf | None = Field(default=None, description="of stage 'effect' alone")
     status: Status
     reason: str = Field(default="", description="why a trial did not complete")
-    score: float | None = Field(description="validation accuracy in [0, 1] that the search maximises; None in a final")
+    score: float | None = Field(description="validation accuracy in [0, 1]; None in a final, and in a measured effect")
     stop_epoch: int | None = Field(description="the epoch that the score was taken at")
     epochs: tuple[EpochPoint, ...] = Field(max_length=100)
     test: TestMetrics | None

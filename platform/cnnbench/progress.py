@@ -42,11 +42,15 @@ class _Row:
     failed: int = 0
     best: float | None = None
     finals: int = 0
+    effects: int = 0
     running: dict[str, str] = field(default_factory=dict)
 
     def count(self, record: TrialRecord) -> None:
         if record.stage == "final":
             self.finals += 1
+        elif record.stage == "effect":
+            self.effects += 1
+            self.failed += record.status in FAILED
         elif record.status in FAILED:
             self.failed += 1
         elif record.status == "pruned":
@@ -134,13 +138,17 @@ class StudyView:
         table.add_column("architecture")
         for name in ("trials", "pruned", "failed", "best validation", "finals"):
             table.add_column(name, justify="right")
+        effects = any(row.effects for row in self._rows.values())
+        if effects:
+            table.add_column("effects", justify="right")
         table.add_column("now")
         for name, row in self._rows.items():
             done = row.completed + row.pruned + row.failed
             table.add_row(
                 Text(name), f"{done}/{self._trials}" if name in self._searched else "",
                 str(row.pruned), str(row.failed),
-                "" if row.best is None else f"{100 * row.best:.2f} %", f"{row.finals}/{self._seeds}",
+                "" if row.best is None else f"{100 * row.best:.2f} %",
+                f"{row.finals}/{self._seeds}" if self._seeds else "", *([str(row.effects)] if effects else []),
                 Text(" ".join(f"{trial[len(name) + 1 :]}: {at}" for trial, at in row.running.items()), style="dim"),
             )  # fmt: skip
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)

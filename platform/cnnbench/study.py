@@ -7,7 +7,7 @@ Names (architectures, data sets, hyperparameters) come in as a ``Vocabulary``, s
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from cnnbench.document import MAX_BYTES, DocumentError, read_yaml
-from cnnbench.space import KnobLike, Space, parse_space
+from cnnbench.space import KnobLike, Space, Value, parse_space
 
 SLUG = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 FEWEST_SEEDS = 6  # a two-sided sign-flip test on five pairs can't go below p = 0.0625
@@ -44,6 +44,7 @@ class Vocabulary:
     architectures: Collection[str]
     datasets: Collection[str]
     knobs: Mapping[str, KnobLike]
+    effects: Mapping[str, Collection[Value]] = field(default_factory=dict)  # what `cnnbench effects` can swap
 
 
 class Part(BaseModel):
@@ -121,6 +122,15 @@ class Finals(Part):
     few_seeds_reason: str | None = None  # needed where seeds < 6
 
 
+class Effects(Part):
+    """Which components ``cnnbench effects`` swaps, one at a time, in each architecture's frozen configuration."""
+
+    # None: those that the space searches; a list: all values of these; a mapping: these values
+    components: tuple[str, ...] | Mapping[str, tuple[str | int | float | bool, ...]] | None = None
+    seeds: PositiveInt = FEWEST_SEEDS  # the first ones of the finals; all of them where they are fewer
+    lr_factors: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)  # of the tuned rate
+
+
 class Resources(Part):
     """What one worker of a trial gets, and where Ray runs."""
 
@@ -148,6 +158,7 @@ class Study(Part):
     constraints: Constraints = Constraints()
     search: Search = Search()
     finals: Finals = Finals()
+    effects: Effects = Effects()
     resources: Resources = Resources()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     unreached_components: Literal["refuse", "leave_out"] = "refuse"
@@ -288,6 +299,21 @@ def _check_names(study: Study, vocabulary: Vocabulary) -> list[str]:
             f"finals.seeds: {study.finals.seeds} seeds can't show a difference at p < 0.05 (it takes {FEWEST_SEEDS}); "
             "if that is meant, say why in finals.few_seeds_reason"
         )
+    errors += _check_effects(study.effects.components, vocabulary)
     if study.search.min_epochs > study.budget.epochs:
         errors.append(f"search.min_epochs: {study.search.min_epochs} is more than budget.epochs, {study.budget.epochs}")
+    return errors
+
+
+def _check_effects(components: Any, vocabulary: Vocabulary) -> list[str]:
+    errors = []
+    for name in components or ():
+        if name not in vocabulary.effects:
+            known = ", ".join(vocabulary.effects)
+            errors.append(f"effects.components: unknown component {name!r}; choose from {known}")
+            continue
+        for value in components[name] if isinstance(components, Mapping) else ():
+            if not vocabulary.knobs[name].accepts(value):
+                allowed = vocabulary.knobs[name].allowed
+                errors.append(f"effects.components.{name}: unknown value {value!r}; choose from {allowed}")
     return errors

@@ -329,7 +329,9 @@ def _params_of(record: TrialRecord) -> dict[str, Any]:
 def _tags_of(record: TrialRecord) -> dict[str, str]:
     places = {"stage": record.stage, "row": record.row, "architecture": record.architecture}
     facts = {"family": record.family, "device": record.machine.device, "commit": record.commit}
-    return {**places, "status": record.status, "reason": record.reason, **facts}
+    effect = record.effect.model_dump(include={"component", "value", "phase"}) if record.effect else {}
+    named = {f"effect_{name}": str(value) for name, value in effect.items()}
+    return {**places, **named, "status": record.status, "reason": record.reason, **facts}
 
 
 def _final_metrics(record: TrialRecord) -> dict[str, float]:

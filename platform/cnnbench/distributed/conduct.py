@@ -25,13 +25,13 @@ from cnnbench.distributed.stages import FinalsStage, Observer, Recorder, SearchS
 from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
 from cnnbench.distributed.tune import Stage, interruptible, run_stage
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.study import Architecture, Study, StudyError
+from cnnbench.study import Architecture, Part, Study, StudyError
 from cnnbench.tracking import without_password
 from cnnbench.training.whole_file import write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root", "budget.time_limit_s",
-        "finals.seeds", "finals.workers", "finals.few_seeds_reason")  # fmt: skip
+        "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects")  # fmt: skip
 FREE_UNTIL_FINALS = ("budget.trials",)  # a search that goes on after the test set was read is no longer blind to it
 
 
@@ -186,8 +186,7 @@ def continue_study(study: Study, records: Sequence[TrialRecord], material: Mater
     now = resolved(study)
     if path.exists() and records:
         before = json.loads(path.read_text())
-        options = Architecture(name="").model_dump(mode="json")  # an earlier cnnbench did not know all of them
-        before["architectures"] = [{**options, **row} for row in before["architectures"]]
+        before = _with_later_fields(before)
         free = FREE if finals_begun(records) else FREE + FREE_UNTIL_FINALS
         old, new = _leaves(before), _leaves(now)
         errors = [
@@ -201,6 +200,15 @@ def continue_study(study: Study, records: Sequence[TrialRecord], material: Mater
             remedy = f"give this study another name, or remove {study.folder}"
             raise StudyError(study.study, [*errors, f"study: {len(records)} trials are recorded under it; {remedy}"])
     write_whole(path, json.dumps(now, indent=2) + "\n")
+
+
+def _with_later_fields(before: dict[str, Any]) -> dict[str, Any]:
+    """A ``study.json`` of an earlier cnnbench, with the defaults of the fields that it did not know."""
+    options = Architecture(name="").model_dump(mode="json")
+    sections = {name: field.default for name, field in Study.model_fields.items() if isinstance(field.default, Part)}
+    defaults = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    filled = {name: {**values, **before.get(name, {})} for name, values in defaults.items()}
+    return {**before, **filled, "architectures": [{**options, **row} for row in before["architectures"]]}
 
 
 def resolved(study: Study) -> dict[str, Any]:

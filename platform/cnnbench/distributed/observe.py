@@ -25,9 +25,17 @@ class Tracking:
 
     def started(self, progress: Progress) -> None:
         spec = progress.spec
-        params = {**spec.components, **spec.hyperparameters, "seed": spec.seed, "width": spec.width, "depth": spec.depth}
+        params = {
+            **spec.components,
+            **spec.hyperparameters,
+            "seed": spec.seed,
+            "width": spec.width,
+            "depth": spec.depth,
+        }
+        effect = spec.effect or {}
+        swapped = {f"effect_{name}": str(effect[name]) for name in ("component", "value", "phase") if name in effect}
         self._open().started(
-            spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.architecture, params=params, tags={}
+            spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.architecture, params=params, tags=swapped
         )
 
     def epoch(self, progress: Progress, point: EpochPoint) -> None:

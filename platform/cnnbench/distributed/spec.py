@@ -13,7 +13,7 @@ class TrialSpec:
     """Everything that a trial's process is told. ``checkpoint`` is a file that an interrupted trial goes on from."""
 
     trial_id: str
-    stage: Literal["search", "final"]
+    stage: Literal["search", "final", "effect"]
     index: int
     row: str
     architecture: str
@@ -35,6 +35,12 @@ class TrialSpec:
     cpus: float  # of each worker
     gpus: float  # of each worker; 0: it trains on the CPU
     control: Literal["a/a"] | None = None
+    effect: Mapping[str, Value] | None = None  # ledger.EffectOf's fields, of stage "effect" alone
+
+    @property
+    def on_validation(self) -> bool:
+        """Scored on the validation images, after each epoch; else once on the test images, at the end."""
+        return self.stage == "search" or (self.effect is not None and self.effect["phase"] == "tuning")
 
     def as_config(self) -> dict[str, Any]:
         """For Tune's ``config``: one string, so that Tune neither flattens nor copies what is in it."""

@@ -55,7 +55,7 @@ class Recorder:
 
     def _record(self, progress: Progress, row: Row, status: str, reason: str, end: Mapping[str, Any]) -> TrialRecord:
         spec, facts = progress.spec, progress.facts
-        score, stop_epoch = score_of(progress.points, spec) if spec.stage == "search" else (None, spec.stop_epoch)
+        score, stop_epoch = score_of(progress.points, spec) if spec.on_validation else (None, spec.stop_epoch)
         epochs_done = progress.points[-1]["epoch"] if progress.points else 0
         return TrialRecord.model_validate(
             {
@@ -76,6 +76,7 @@ class Recorder:
                 "hyperparameters": spec.hyperparameters,
                 "seed": spec.seed,
                 "control": spec.control,
+                "effect": spec.effect,
                 "split": self.split,
                 "budget": {
                     "epochs_asked": spec.epochs,
@@ -113,7 +114,7 @@ def thin(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def score_of(points: Sequence[Mapping[str, Any]], spec: TrialSpec) -> tuple[float | None, int | None]:
-    """A search trial's validation accuracy, and the epoch that it is of: the best epoch where early stopping chose one
+    """A trial's validation accuracy, and the epoch that it is of: the best epoch where early stopping chose one
     (a final stops there too), else the last."""
     if not points:
         return None, None
@@ -122,8 +123,8 @@ def score_of(points: Sequence[Mapping[str, Any]], spec: TrialSpec) -> tuple[floa
     return best["val_accuracy"], best["epoch"]
 
 
-class _Stage:
-    """What the search and the finals share."""
+class RecordedStage:
+    """What all stages share: a trial that ends becomes a ledger line."""
 
     name = ""
 
@@ -190,7 +191,7 @@ class _Stage:
         )
 
 
-class SearchStage(_Stage):
+class SearchStage(RecordedStage):
     """Trials as the search proposes them; pruned by its rungs."""
 
     name = "search"
@@ -244,7 +245,7 @@ def freeze(rows: Sequence[str], records: Sequence[TrialRecord], path: Path) -> d
     return winners
 
 
-class FinalsStage(_Stage):
+class FinalsStage(RecordedStage):
     """Each winner with each seed: the same seeds for every row, row by row within a seed."""
 
     def __init__(

@@ -62,7 +62,7 @@ def _images(material: Material, device: torch.device) -> tuple[Images, Images]:
 
 def run_trial(spec: TrialSpec, material: Material, device: torch.device, report: Report) -> None:
     """Runs one trial to its end and reports: each epoch, and ``end`` with the status. Any error that is not Diverged
-    is raised; a search trial scores on the validation images, a final on the test images, once, at its end."""
+    is raised; it scores on the validation images, or, as a final does, on the test images, once, at its end."""
     torch.set_num_threads(max(1, int(spec.cpus)))
     keep_freed_memory()
     training, held = _images(material, device)
@@ -90,21 +90,20 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
         images = point.pop("images")
         report(payload("epoch", point=point, images=images, facts=facts, peak_memory_mb=machine.peak_memory_mb(device)))
 
-    search = spec.stage == "search"
     end: dict[str, Any] = {"status": "completed", "reason": ""}
     try:
         train(
-            built, training, held if search else None, recipe,
+            built, training, held if spec.on_validation else None, recipe,
             normalization=material.normalization, epochs=spec.epochs, stop_epoch=spec.stop_epoch,
             seed=spec.seed, device=device, precision=precision, on_epoch=on_epoch,
             checkpoint=CheckpointFile(Path(spec.checkpoint), spec.checkpoint_every_s),
         )  # fmt: skip
-        if not search:
+        if not spec.on_validation:
             end["test"] = _test(built, held, material, device, precision)
     except Diverged as error:
         end = {"status": "diverged", "reason": str(error)}
     peak_memory_mb = machine.peak_memory_mb(device)  # of the training: measuring speed starts a new count
-    if "test" in end:
+    if "test" in end and spec.stage == "final":
         end["speed"] = _speed(built, shape, device, precision)
     report(payload("end", facts=facts, peak_memory_mb=peak_memory_mb, **end))
 

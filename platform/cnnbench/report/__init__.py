@@ -2,6 +2,6 @@
 
 from cnnbench.report.leaderboard import leaderboard
 from cnnbench.report.page import Leaderboard, write_report
-from cnnbench.report.terminal import plain_table, terminal_table
+from cnnbench.report.terminal import effects_text, plain_table, terminal_table
 
-__all__ = ["Leaderboard", "leaderboard", "plain_table", "terminal_table", "write_report"]
+__all__ = ["Leaderboard", "effects_text", "leaderboard", "plain_table", "terminal_table", "write_report"]

@@ -17,6 +17,8 @@ from markupsafe import Markup
 from cnnbench.ledger import TrialRecord
 from cnnbench.report import accuracy_cost, comparison, curves, formats, price, provenance, summary
 from cnnbench.report.details import accuracy_facts, details
+from cnnbench.report.effects import effects_csv, effects_table
+from cnnbench.report.effects_section import effects_section
 from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
 from cnnbench.report.rows import Row, by_row, ordinary
 from cnnbench.report.svg import Axis, linear_axis, tag
@@ -34,12 +36,13 @@ VARIANTS = ("wide", "narrow")
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What a report says: the table, one sentence, and where the page is."""
+    """What a report says: the table, one sentence, where the page is, and what swapping components does."""
 
     study: str
     table: pd.DataFrame
     sentence: str
     page: Path
+    effects: pd.DataFrame
 
 
 def write_report(
@@ -53,8 +56,9 @@ def write_report(
 ) -> Leaderboard:
     """Writes index.html, leaderboard.csv and leaderboard.json into ``folder``.
 
-    study: the resolved study as plain JSON values; shown as it is, without secrets and folders. Two keys are read:
-    ``study`` (or ``name``), and ``rows``, the labels of all rows, so that one without any record is shown too.
+    study: the resolved study as plain JSON values; shown as it is, without secrets and folders. Three keys are read:
+    ``study`` (or ``name``); ``rows``, the labels of all rows, so that one without any record is shown too; and
+    ``space``, what was searched. Where effects were measured, effects.csv is written too.
     records: of that study. generated_utc: the only thing that differs between two reports of the same records.
     prediction: the study's ``prediction.json``, if there is one.
     Raises ValueError where records belong to several studies.
@@ -69,6 +73,7 @@ def write_report(
     budget = comparison.ranked_budget(rows)
     trials = budget.trials if budget else summary.common(len(row.trials) for row in ordinary(rows))
     sentence = summary.result_sentence(cells, datasets, trials)
+    effects = effects_table(records)
     html = render(
         cells,
         rows,
@@ -78,12 +83,15 @@ def write_report(
         settings=provenance.study_settings(study),
         provenance=provenance.provenance(rows, generated_utc, tracking_uri),
         prices=price.prices(prediction, rows),
+        effects=effects_section(effects, records, rows, study.get("space") or {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "leaderboard.csv", as_csv(table))
     _write(folder / "leaderboard.json", json.dumps(cells, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    if len(effects):
+        _write(folder / "effects.csv", effects_csv(effects))
     _write(folder / "index.html", html)
-    return Leaderboard(name, table, sentence, folder / "index.html")
+    return Leaderboard(name, table, sentence, folder / "index.html", effects)
 
 
 def render(cells: Sequence[comparison.Cells], rows: Sequence[Row], **texts: object) -> str:

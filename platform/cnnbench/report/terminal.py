@@ -1,9 +1,12 @@
 """The leaderboard in a terminal: a rich table, or plain aligned text."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from cnnbench.report.effects_section import table_lines
 from cnnbench.report.formats import count, duration, points, visible
 from cnnbench.report.leaderboard import as_json_rows
 from cnnbench.report.page import Leaderboard
@@ -28,9 +31,19 @@ def terminal_table(leaderboard: Leaderboard) -> Table:
 
 def plain_table(leaderboard: Leaderboard) -> str:
     """The same as aligned text without any control sequence, for a file or a pipe."""
-    lines = [_COLUMNS, *_lines(leaderboard.table)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(_COLUMNS))]
-    left = [name in _LEFT for name in _COLUMNS]
+    return _aligned([_COLUMNS, *_lines(leaderboard.table)], [name in _LEFT for name in _COLUMNS])
+
+
+def effects_text(leaderboard: Leaderboard) -> str:
+    """The effects of components as aligned text; "" where none was measured."""
+    if leaderboard.effects.empty:
+        return ""
+    head = ("component", "value", "row", "instead of", "Δ points", "±", "n", "p", "rate", "remark")
+    return _aligned([head, *table_lines(leaderboard.effects)], [not 4 <= place <= 8 for place in range(len(head))])
+
+
+def _aligned(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
+    widths = [max(len(line[place]) for line in lines) for place in range(len(left))]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if flush else cell.rjust(width)

@@ -1,0 +1,91 @@
+"""A simulated trainer for tests of effects: test accuracy is a plain function of configuration and seed."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnbench.catalogue import vocabulary
+from cnnbench.distributed.effects import EffectsStage, measurements, tunings
+from cnnbench.distributed.plan import Row, plan_rows
+from cnnbench.distributed.spec import Progress, TrialSpec
+from cnnbench.distributed.stages import FinalsStage, RecordedStage, Recorder, Winner
+from cnnbench.distributed.variants import Variants, plan_variants
+from cnnbench.ledger import Ledger, Split, TrialRecord
+from cnnbench.study import Study, parse
+from ledger_rows import scored
+
+IMAGES = 10_000
+COST = {"tanh": 0.01}  # what a component costs, by construction
+RATE = {"elu": 3.0}  # the best learning rate, as a multiple of 0.1
+NOISE = 0.002  # standard deviation of a training's own luck
+
+STUDY = """
+study: simulated
+data: {{dataset: digits, image_size: 16}}
+architectures: [{architectures}]
+space: {{lr: 0.1, activation: {{choice: [relu, gelu]}}}}
+budget: {{trials: 1, epochs: 6}}
+effects: {{components: {components}}}
+precision: fp32
+storage: {storage}
+"""
+
+
+class Simulated:
+    """A study whose finals are done, in ``folder``; ``values``: the frozen configuration of each row."""
+
+    def __init__(
+        self, folder: Path, components: str, values: Mapping[str, Any] | None = None, architectures: str = "resnet20"
+    ) -> None:
+        text = STUDY.format(architectures=architectures, components=components, storage=folder)
+        self.study: Study = parse(text, vocabulary())
+        self.rows: dict[str, Row] = plan_rows(self.study, channels=1, classes=10)
+        values = {"lr": 0.1, "schedule": "constant", **(values or {})}
+        self.winners = {row: Winner(row, f"{row}-000", 0.9, 5, values) for row in self.rows}
+        split = Split(
+            dataset="digits", train=80, validation=20, test=None, seed=0, data_checksum="a", split_checksum="b"
+        )
+        self.recorder = Recorder(self.study, split, Ledger(folder / "ledger.jsonl"), [])
+        self.trained: list[TrialSpec] = []
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        return self.recorder.records
+
+    def plan(self) -> Variants:
+        return plan_variants(self.study, self.rows, self.winners, channels=1, classes=10)
+
+    def finals(self) -> None:
+        seeds = range(1000, 1000 + self.study.finals.seeds)
+        self.train(FinalsStage(self.study, self.rows, self.recorder, 0.0, self.winners, seeds=seeds))
+
+    def effects(self, most: int = 10_000) -> None:
+        """Both phases, until ``most`` trainings are done."""
+        plan = self.plan()
+        planned = tunings(self.study, plan.variants, self.records)
+        stage = EffectsStage(self.study, plan.rows, self.recorder, 0.0, planned, phase="tuning", workers=1)
+        self.train(stage, most)
+        if len(self.trained) < most:
+            planned = measurements(self.study, plan.variants, self.winners, self.records)
+            stage = EffectsStage(self.study, plan.rows, self.recorder, 0.0, planned, phase="measured", workers=1)
+            self.train(stage, most)
+
+    def train(self, stage: RecordedStage, most: int = 10_000) -> None:
+        while len(self.trained) < most and (spec := stage.ask()) is not None:
+            self.trained.append(spec)
+            point = {"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "learning_rate": 0.1, "seconds": 0.1}
+            end: dict[str, Any] = {}
+            if spec.on_validation:
+                point |= {"val_loss": 1.0, "val_accuracy": accuracy(spec)}
+            else:
+                end["test"] = scored(accuracy(spec), images=IMAGES)
+            stage.finish(Progress(spec, "2026-01-01T00:00:00+00:00", points=[point]), "completed", "", end)
+
+
+def accuracy(spec: TrialSpec) -> float:
+    """0.9, less what the component and a wrong learning rate cost, with the seed's luck and the training's own."""
+    swapped = next((value for value in spec.components.values() if isinstance(value, str)), "")
+    of_seed, own = random.Random(spec.seed).gauss(0, 0.01), random.Random(spec.trial_id).gauss(0, NOISE)
+    wrong_rate = abs(spec.hyperparameters["lr"] / (0.1 * RATE.get(swapped, 1.0)) - 1)
+    return 0.9 - COST.get(swapped, 0.0) - 0.02 * wrong_rate + of_seed + own
