@@ -62,11 +62,12 @@ def _total(study: Study, predicted: Mapping[str, Any]) -> str:
     at_once = study.resources.concurrent_trials
     many = at_once if isinstance(at_once, int) else max(1, int(machine.host_cpus() / study.resources.cpus))
     without = f", without {', '.join(predicted['unknown'])}" if predicted["unknown"] else ""
-    cost = "" if price is None else f"; at {price:g} an hour that costs at most {predicted['price']:,.2f}"
+    cost = "" if price is None else f"; at {price:g} an hour that costs {predicted['price']:,.2f}"
     control = f"of them {predicted['control_device_hours']:.2f} for the control"
     return (
-        f"at most {hours:.2f} device-hours, {control}{without}{cost}; "
-        f"with {many} at once about {_time(hours / many)}, less what is pruned"
+        f"{hours:.2f} device-hours at the probed speed, {control}{without}{cost}; "
+        f"with {many} at once about {_time(hours / many)}.\n"
+        "Pruned trials take less; small batches, augmentation and other processes on the machine take more."
     )
 
 

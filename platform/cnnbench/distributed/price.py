@@ -1,4 +1,4 @@
-"""What a study will cost at most, from the images per second that a probe found: device-hours, and money at a price."""
+"""What a study will cost, from the images per second that a probe found: device-hours, and money at a price."""
 
 import json
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ def predict(study: Study, rates: Mapping[str, float | None], train: int, held: i
 
     rates: row → images per second of training, of the original network; None where that is not known, and such a row
     is "unknown": it has no prediction, and no part in the sums. train, held: training and validation images.
-    All hours are upper bounds: what pruning and early stopping leave unspent can't be foreseen, nor which row will be
-    best and run again as the A/A control, for which the slowest one stands. Components that make a network slower, and
-    a machine that others use too, can exceed them.
+    Every trial counts in full: what pruning and early stopping leave unspent can't be foreseen, nor which row will be
+    best and run again as the A/A control, for which the slowest one stands. The probe's steps are the fastest there
+    can be; small batches, augmentation, slower components and other processes on the machine take more.
     """
     epochs, trials, seeds = study.budget.epochs, study.budget.trials, study.finals.seeds
     search_images = trials * epochs * (train + EVALUATION_SHARE * held)

@@ -12,7 +12,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Price:
-    """Of one row, or of all: seconds on devices, predicted at most and spent; None where that is not known."""
+    """Of one row, or of all: seconds on devices, predicted and spent; None where that is not known."""
 
     label: str
     images_per_s: float | None
@@ -24,7 +24,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Prices:
-    """The rows, their sum, and (price an hour, predicted at most, spent) where the study states a price."""
+    """The rows, their sum, and (price an hour, predicted, spent) where the study states a price."""
 
     rows: tuple[Price, ...]
     total: Price
