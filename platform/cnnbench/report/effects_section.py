@@ -14,11 +14,13 @@ from cnnbench.report.effects import ALPHA, pooled_effects
 from cnnbench.report.formats import DASH, MINUS, value, visible
 from cnnbench.report.importance import FEWEST_TRIALS, ped_anova
 from cnnbench.report.rows import Row, ordinary
-from cnnbench.report.svg import tag
+from cnnbench.report.svg import CHARACTER, tag
 
 CELL = (48.0, 22.0)  # px
-LEFT, TOP, GAP = 150.0, 96.0, 24.0  # px of the names of values, of the rows' names, and above each component
+LEFT, GAP = 116.0, 24.0  # px of the names of values, and above each component
+APART = 10.0  # px between the pooled column and the rows
 NAME = 17  # characters of a row's name above its column
+RISE = CHARACTER * 0.72  # px that a character of a slanting name rises
 FULL, LEAST = 0.9, 0.005  # the colour is full at this quantile of the effects, but not below half a point
 ROUNDING = 1e-9
 
@@ -120,29 +122,31 @@ def _full_colour(table: pd.DataFrame) -> float:
 
 
 def heat_map(table: pd.DataFrame, full: float) -> Markup:
-    """Values down, rows across, the mean over rows last; ``full``: the difference from which on the colour is full."""
+    """Values down; across, the mean over rows, and the rows. ``full``: the difference where the colour is full."""
     rows = list(dict.fromkeys(table["architecture"]))
     lines, means = _records(table), _records(pooled_effects(table))
     mean = {(line["component"], repr(line["value"])): line for line in means}
-    columns = [*rows, "pooled"] if mean else rows
     by_place = {(line["component"], repr(line["value"]), line["architecture"]): line for line in lines}
     own = {(line["component"], line["architecture"]): repr(line["instead_of"]) for line in lines}
-    parts = [_heading(place, name) for place, name in enumerate(columns)]
-    y = TOP
+    starts = {row: LEFT + (CELL[0] + APART if mean else 0) + place * CELL[0] for place, row in enumerate(rows)}
+    y = min(NAME, max(map(len, [*rows, "pooled"]))) * RISE - 8
+    parts = [_heading(x, y, visible(row, NAME), "tick") for row, x in starts.items()]
+    if mean:
+        parts.append(_heading(LEFT, y, "pooled", "group"))
     for component in dict.fromkeys(line["component"] for line in lines):
         y += GAP
         parts.append(tag("text", component, class_="group", x=0, y=y - 7))
         names = {repr(line["value"]): value(line["value"]) for line in lines if line["component"] == component}
         for shown, name in names.items():
-            parts.append(tag("text", visible(name, 22), class_="tick", x=LEFT - 8, y=y + 15, text_anchor="end"))
-            for place, row in enumerate(rows):
+            parts.append(tag("text", visible(name, NAME), class_="tick", x=LEFT - 8, y=y + 15, text_anchor="end"))
+            for row, x in starts.items():
                 line = by_place.get((component, shown, row))
                 cell = _cell(line, full) if line else Cell("own" if own.get((component, row)) == shown else "")
-                parts.append(_draw(cell, place, y))
+                parts.append(_draw(cell, x, y))
             if (component, shown) in mean:
-                parts.append(_draw(_pooled(mean[component, shown], full), len(rows), y))
+                parts.append(_draw(_pooled(mean[component, shown], full), LEFT, y))
             y += CELL[1]
-    width, height = LEFT + len(columns) * CELL[0] + 40, y + 4
+    width, height = starts[rows[-1]] + CELL[0] + NAME * RISE / 2, y + 4
     label = f"Effects of {len(table)} swaps on test accuracy, in points; the table below has the figures."
     size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
     return tag("svg", *parts, class_="heat", role="img", aria_label=label, **size)
@@ -152,10 +156,9 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): cell for name, cell in line.items()} for line in table.to_dict("records")]
 
 
-def _heading(place: int, name: str) -> Markup:
-    x, y = LEFT + (place + 0.5) * CELL[0], TOP + GAP - 6
-    class_ = "group" if name == "pooled" else "tick"
-    return tag("text", visible(name, NAME), class_=class_, transform=f"translate({x:g} {y:g}) rotate(-45)")
+def _heading(x: float, y: float, name: str, class_: str) -> Markup:
+    place = f"translate({x + CELL[0] / 2:g} {y + GAP - 6:g}) rotate(-45)"
+    return tag("text", name, class_=class_, transform=place)
 
 
 def _cell(line: Mapping[str, Any], full: float) -> Cell:
@@ -177,9 +180,8 @@ def _pooled(line: Mapping[str, Any], full: float) -> Cell:
     return Cell(text, max(-1.0, min(1.0, line["delta"] / full)), tooltip=tooltip)
 
 
-def _draw(cell: Cell, place: int, y: float) -> Markup:
+def _draw(cell: Cell, x: float, y: float) -> Markup:
     width, height = CELL
-    x = LEFT + place * width
     class_ = "none" if cell.share is None else "better" if cell.share > 0 else "worse"
     box = tag(
         "rect",
