@@ -1,5 +1,6 @@
 """A leaderboard row run again: its id, the verdict by hand, and through the CLI on real images."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cnnbench.distributed.recorded import data_differences, environment_differences, find
-from cnnbench.distributed.reproduce import seeds_of
+from cnnbench.distributed.reproduce import reproduce, seeds_of, still_holds
 from cnnbench.distributed.verdict import judge
 from cnnbench.ledger import Ledger, TrialRecord
+from cnnbench.progress import StudyView
 from cnnbench.row_id import row_id
 from cnnbench.study import StudyError
 from ledger_rows import again, final, finals, majority, scored, trial
@@ -128,12 +131,14 @@ def test_every_difference_of_images_is_one_line():
     assert lines == ["test: 100 in the row, 99 here", f"data_checksum: {'a' * 64} in the row, {'c' * 64} here"]
 
 
+HERE = {
+    "commit": "0123456789abcdef0123456789abcdef01234567", "device": "cpu: invented", "CPUs of the host": "2",
+    "threads": "not recorded", "Python": "3.11.2", "torch": "2.15.0", "cnnbench": "0.1.0",
+}  # fmt: skip
+
+
 def test_every_difference_of_environment_is_one_line():
-    record = three()[0]
-    here = {
-        "commit": record.commit, "device": "cpu: invented", "CPUs of the host": "2", "threads": "not recorded",
-        "Python": "3.11.2", "torch": "2.15.0", "cnnbench": "0.1.0",
-    }  # fmt: skip
+    record, here = three()[0], HERE
     assert environment_differences([record], here) == []
     moved = {**here, "device": "cuda: H200", "torch": "2.11.0", "torchvision": "0.26.0"}
     assert environment_differences([record], moved) == [
@@ -144,6 +149,17 @@ def test_every_difference_of_environment_is_one_line():
     dirty = record.commit + "-dirty"
     unsaved = environment_differences([record.model_copy(update={"commit": dirty})], {**here, "commit": dirty})
     assert unsaved == ["commit: the code here has changes that no commit holds"]
+
+
+def test_runs_of_an_earlier_call_are_kept_only_where_they_would_come_out_the_same():
+    run = three()[0]
+    assert still_holds(run, [1000], HERE, run.split)
+    assert not still_holds(run, [1001], HERE, run.split)
+    assert not still_holds(run, [1000], {**HERE, "torch": "2.11.0"}, run.split)
+    assert not still_holds(run, [1000], HERE, changed(run, "split", data_checksum="c" * 64).split)
+    assert not still_holds(run.model_copy(update={"status": "failed"}), [1000], HERE, run.split)
+    unsaved = HERE["commit"] + "-dirty"
+    assert not still_holds(run.model_copy(update={"commit": unsaved}), [1000], {**HERE, "commit": unsaved}, run.split)
 
 
 # ---------------------------------------------------------------- which row
@@ -196,6 +212,17 @@ def test_new_runs_have_seeds_of_their_own_unless_those_of_the_finals_are_asked_f
         seeds_of(control, None, same=False)
 
 
+def test_other_images_are_said_and_refused_before_anything_starts(published, tmp_path):
+    row = find(published, "lenet5", [f"storage={tmp_path / 'results'}"])
+    said = io.StringIO()
+    with pytest.raises(StudyError) as refusal:
+        reproduce(row, StudyView(Console(file=said), "tiny", [], 0, 1), [201000])
+    assert f"lenet5: data_checksum: {'a' * 64} in the row, " in str(refusal.value)
+    assert "test: 100 in the row, 359 here" in str(refusal.value)
+    assert "--allow-different-data runs it" in str(refusal.value)
+    assert not said.getvalue() and not (tmp_path / "results").exists()
+
+
 # ---------------------------------------------------------------- through the CLI
 
 
@@ -213,7 +240,9 @@ def cnnbench(folder: Path, *arguments: str, code: int = 0) -> str:
 @pytest.mark.timeout(600)
 def test_a_row_repeats_to_the_bit_and_a_falsified_ledger_does_not(tmp_path):
     (tmp_path / "tiny.yaml").write_text(STUDY)
-    cnnbench(tmp_path, "run", "tiny.yaml")
+    cnnbench(tmp_path, "run", "tiny.yaml", "--set", "resources.price_per_hour=2.5")
+    assert json.loads((tmp_path / "results/tiny/prediction.json").read_text())["price"] > 0
+    assert "At 2.5 an hour" in (tmp_path / "reports/tiny/index.html").read_text()
     ledger = Ledger(tmp_path / "results/tiny/ledger.jsonl")
     before = ledger.path.read_bytes()
 
@@ -230,14 +259,10 @@ def test_a_row_repeats_to_the_bit_and_a_falsified_ledger_does_not(tmp_path):
     for record in ledger.read().records:
         claimed = 0.99 + record.index / 1000
         false = changed(record, "test", accuracy=claimed) if record.test else record
-        Ledger(published / "ledger.jsonl").append(changed(false, "machine", versions={"torch": "2.11.0"}))
-    output = cnnbench(tmp_path, "reproduce", "published", "lenet5", "--seeds", "2", code=3)
-    assert "different: torch: 2.11.0 in the row" in output.split("reproduction: 2 trials")[0]
+        other = changed(false, "split", data_checksum="0" * 64)
+        Ledger(published / "ledger.jsonl").append(changed(other, "machine", versions={"torch": "2.11.0"}))
+    output = cnnbench(tmp_path, "reproduce", "published", "lenet5", "--seeds", "2", "--allow-different-data", code=3)
+    said_before, _ = output.split("reproduction: 2 trials")
+    assert "different: torch: 2.11.0 in the row" in said_before
+    assert f"different: data_checksum: {'0' * 64} in the row" in said_before
     assert "not reproduced: the mean accuracy of 2 new runs" in output and "lies outside" in output
-
-    (published / "ledger.jsonl").unlink()
-    for record in ledger.read().records:
-        Ledger(published / "ledger.jsonl").append(changed(record, "split", data_checksum="0" * 64))
-    output = cnnbench(tmp_path, "reproduce", "published", "lenet5", code=2)
-    assert f"data_checksum: {'0' * 64} in the row" in output and "--allow-different-data" in output
-    assert "reproduction:" not in output

@@ -66,7 +66,7 @@ def reproduce(row: RecordedRow, view: View, seeds: Sequence[int], *, allow_diffe
             differences = (*images, *environment_differences(row.finals, here))
             for line in differences:
                 view.say(f"different: {line}")
-            kept = [record for record in ledger.read().records if _still_holds(record, seeds, here, material.split)]
+            kept = [record for record in ledger.read().records if still_holds(record, seeds, here, material.split)]
             recorder = Recorder(study, material.split, ledger, [view], kept)
             stage = FinalsStage(
                 study, {row.label: planned}, recorder, share.gpus, {row.label: winner},
@@ -87,7 +87,7 @@ def _environment_there(share: cluster.Share) -> dict[str, str]:
     return there
 
 
-def _still_holds(record: TrialRecord, seeds: Sequence[int], here: Mapping[str, str], split: Split) -> bool:
+def still_holds(record: TrialRecord, seeds: Sequence[int], here: Mapping[str, str], split: Split) -> bool:
     """True for a run that an earlier call completed, and that would come out the same now."""
     same = record.status == "completed" and record.seed in seeds and record.split == split
     return same and not environment_differences([record], here)
