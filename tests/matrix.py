@@ -23,7 +23,7 @@ from cnnbench.components.kinds import NAMES, NUMBERS, SITES_OF
 from cnnbench.network import BuildError
 
 PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
-SIZE, CLASSES, BATCH = 32, 10, 8
+SIZE, CLASSES, BATCH = 32, 10, 4
 RATE = 0.5  # of the kinds whose value is a number
 
 
@@ -48,21 +48,22 @@ def values() -> Iterator[tuple[str, str | float]]:
     yield from ((kind, RATE) for kind in NUMBERS)
 
 
-def built(architecture: str, size: int = SIZE, **options: float) -> nn.Module:
+def built(architecture: str) -> nn.Module:
     """The network without components, always with the same weights."""
     torch.manual_seed(0)
-    return network.build(architecture, classes=CLASSES, channels=3, image_size=size, **options)[0]
+    return network.build(architecture, classes=CLASSES, channels=3, image_size=SIZE)[0]
 
 
-def try_cell(original: nn.Module, kind: str, value: str | float, size: int = SIZE) -> Cell:
-    """Puts one component into ``original`` (which stays as it is) and trains a step. Raises Ineffective."""
+def try_cell(original: nn.Module, before: Sequence[Tensor], kind: str, value: str | float) -> Cell:
+    """Puts one component into ``original`` (which stays as it is) and trains a step. ``before``: the answers of
+    ``original`` itself. Raises Ineffective."""
     torch.manual_seed(1)
     try:
-        changed, report = swap(original, {kind: value}, (3, size, size))
+        changed, report = swap(original, {kind: value}, (3, SIZE, SIZE))
     except ComponentError as error:
         return Cell(0, reason=str(error).partition(": ")[2])
     used = report.components[kind]
-    before, after = _answers(original, size), _answers(changed, size)
+    after = answers_of(changed)
     if not all(answer.isfinite().all() for answer in after):
         raise Ineffective(f"{kind}={value}: an output is not finite after one step")
     same = all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
@@ -71,20 +72,24 @@ def try_cell(original: nn.Module, kind: str, value: str | float, size: int = SIZ
     return Cell(used.sites, own=same)
 
 
-def _answers(original: nn.Module, size: int) -> list[Tensor]:
-    """Logits of a copy in training, in evaluation, and in training after one step."""
+def answers_of(original: nn.Module) -> list[Tensor]:
+    """Logits of a copy in evaluation on images of two scales (relu6 is relu on small values), in training, and in
+    training after one step (a learned component may begin as the one that it replaces)."""
     trained = copy.deepcopy(original)
     generator = torch.Generator().manual_seed(2)
-    images = torch.randn(BATCH, 3, size, size, generator=generator)
+    images = torch.randn(BATCH, 3, SIZE, SIZE, generator=generator)
     labels = torch.randint(CLASSES, (BATCH,), generator=generator)
     optimizer = torch.optim.SGD(trained.parameters(), lr=0.01)
-    answers = []
-    for train in (True, False, True):
+    with torch.no_grad():
+        answers = [trained.eval()(scale * images) for scale in (1.0, 1000.0)]
+    trained.train()
+    for step in (0, 1):
         torch.manual_seed(3)  # for dropout
-        outputs = trained.train(train)(images)
+        with torch.set_grad_enabled(step == 0):
+            outputs = trained(images)
         outputs = outputs[0] if isinstance(outputs, tuple) else outputs
         answers.append(outputs.detach())
-        if train and len(answers) == 1:
+        if step == 0:
             F.cross_entropy(outputs, labels).backward()
             nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
             optimizer.step()
@@ -95,10 +100,11 @@ def row(architecture: str) -> tuple[dict[tuple[str, str | float], Cell], list[st
     """All cells of one architecture, and what is wrong with some."""
     torch.set_num_threads(1)
     original = built(architecture)
+    before = answers_of(original)
     cells, faults = {}, []
     for kind, value in values():
         try:
-            cells[kind, value] = try_cell(original, kind, value)
+            cells[kind, value] = try_cell(original, before, kind, value)
         except Ineffective as error:
             faults.append(f"{architecture}: {error}")
     return cells, faults

@@ -5,7 +5,7 @@ from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS
-from matrix import PAGE, Ineffective, built, row, try_cell, values
+from matrix import PAGE, Ineffective, answers_of, built, row, try_cell, values
 
 NETWORKS = ("lenet5", "simple_cnn", "resnet20", "mobilenet_v3_small", "shufflenet_v2_x0_5", "convnext_atto")
 
@@ -21,9 +21,11 @@ def test_every_component_changes_the_network_or_is_refused_with_a_reason(archite
 
 
 def test_a_component_without_effect_is_caught(monkeypatch):
+    original = built("simple_cnn")
+    before = answers_of(original)
     monkeypatch.setattr("cnnbench.components.activation.nn.Tanh", nn.ReLU)
     with pytest.raises(Ineffective, match="activation=tanh: replaced at 5 sites, outputs equal"):
-        try_cell(built("simple_cnn"), "activation", "tanh")
+        try_cell(original, before, "activation", "tanh")
 
 
 def test_the_page_is_of_today():
