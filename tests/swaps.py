@@ -46,7 +46,7 @@ class Simulated:
         split = Split(
             dataset="digits", train=80, validation=20, test=None, seed=0, data_checksum="a", split_checksum="b"
         )
-        self.recorder = Recorder(self.study, split, Ledger(folder / "ledger.jsonl"), [])
+        self.recorder = Recorder(self.study, split, Ledger(self.study.folder / "ledger.jsonl"), [])
         self.trained: list[TrialSpec] = []
 
     @property

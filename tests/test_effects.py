@@ -5,8 +5,10 @@ import pytest
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.conduct import study_is_done
 from cnnbench.distributed.controls import best_row
+from cnnbench.distributed.effects import conduct_effects
+from cnnbench.distributed.stages import FinalsStage
 from cnnbench.distributed.variants import complete_schedule, wanted_values
-from cnnbench.ledger import Ledger
+from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.report import leaderboard
 from cnnbench.report.effects import effects_table
 from cnnbench.study import StudyError, parse
@@ -22,6 +24,23 @@ def swapped(simulated: Simulated) -> dict[tuple[str, object], object]:
 def line_of(simulated: Simulated, value: str):
     (line,) = [line for line in effects_table(simulated.records).to_dict("records") if line["value"] == value]
     return line
+
+
+def whole_study(finals: list[TrialRecord]) -> list[TrialRecord]:
+    """What a finished study's ledger has beside its finals: the search trial, then the controls."""
+    trained = {"test": None, "score": 0.9, "stop_epoch": 5}
+    searched = finals[0].model_copy(update={"stage": "search", "trial_id": "searched", **trained})
+    return [searched, *(again(final, 0.9) for final in finals), majority(0.1, study="simulated")]
+
+
+class Heard:
+    """A view that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +104,33 @@ def test_effects_that_were_interrupted_are_continued_and_come_out_the_same(done,
     assert {record.trial_id for record in again.records} == {record.trial_id for record in done.records}
     assert len(again.trained) == len(done.trained)
     assert effects_table(again.records).equals(effects_table(done.records))
+
+
+def test_effects_want_finished_finals_and_say_how_to_get_them(tmp_path):
+    new = Simulated(tmp_path / "new", "{activation: [gelu]}")
+    wanted = r"^simulated: finals: not complete; run `cnnbench run 'a study.yaml'` first$"
+    with pytest.raises(StudyError, match=wanted):
+        conduct_effects(new.study, Heard(), [], "a study.yaml")
+    assert not new.study.folder.exists()
+    new.train(FinalsStage(new.study, new.rows, new.recorder, 0.0, new.winners, seeds=range(1000, 1005)))
+    with pytest.raises(StudyError, match=wanted):
+        conduct_effects(new.study, Heard(), [], "a study.yaml")
+
+
+def test_effects_that_are_all_there_start_nothing(tmp_path):
+    """In this process, where Ray is not started: nothing could be trained."""
+    simulated = Simulated(tmp_path, "{activation: [gelu]}")
+    simulated.finals()
+    for control in whole_study(simulated.records):
+        simulated.recorder.add(control)
+    simulated.effects()
+    heard = Heard()
+    conducted = conduct_effects(simulated.study, heard, [], "study.yaml")
+    assert heard.lines == [
+        "1 variants (resnet20 1), 9 trainings each, about 1 device-seconds in all",
+        "all of these effects are measured; nothing is run again",
+    ]
+    assert list(conducted.records) == simulated.records
 
 
 def test_a_variant_that_is_being_measured_keeps_its_learning_rate(tmp_path):
@@ -203,15 +249,14 @@ def test_a_space_without_components_asks_for_names(tmp_path):
 
 def test_the_leaderboard_and_what_is_left_to_run_do_not_see_effects(done):
     finals = [record for record in done.records if record.stage == "final"]
-    searched = finals[0].model_copy(update={"stage": "search", "trial_id": "searched", "test": None, "score": 0.9})
-    study = [searched, *finals, *(again(final, 0.9) for final in finals), majority(0.1, study="simulated")]
+    study = [*whole_study(finals), *finals]
     effects = [record for record in done.records if record.effect]
     assert leaderboard([*study, *effects]).equals(leaderboard(study))
     assert study_is_done(done.study, done.rows, [*study, *effects])
-    for missing in range(1, len(study)):  # a search may have ended early, by its time limit
+    for missing in range(1, len(study)):  # the first is the search, which a time limit may have ended
         assert not study_is_done(done.study, done.rows, [*study[:missing], *study[missing + 1 :], *effects])
     assert best_row([*finals[:5], *effects], ["resnet20"], 6) is None
 
 
 def test_the_ledger_gives_effects_back(done):
-    assert list(Ledger(done.study.folder.parent / "ledger.jsonl").read().records) == done.records
+    assert list(Ledger(done.study.folder / "ledger.jsonl").read().records) == done.records

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
+from statistics import fmean
 from typing import Literal
 
 from cnnbench.distributed import cluster
@@ -166,7 +167,7 @@ def conduct_effects(study: Study, view: View, observers: Sequence[Observer], stu
         paired = {record.row for record in reading.records if record.stage == "final" and record.test}
         winners = {row: winner for row, winner in winners.items() if row in paired}
         plan = plan_variants(study, rows, winners, channels=channels, classes=classes)
-        _tell(plan, view)
+        _tell(study, plan, reading.records, view)
         recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records))
         if _is_done(study, plan, winners, recorder.records):
             view.say("all of these effects are measured; nothing is run again")
@@ -210,8 +211,17 @@ def _is_done(study: Study, plan: Variants, winners: Mapping[str, Winner], record
     return all(training.trial_id in done for training in measurements(study, plan.variants, winners, records))
 
 
-def _tell(plan: Variants, view: View) -> None:
+def _tell(study: Study, plan: Variants, records: Sequence[TrialRecord], view: View) -> None:
+    """The plan in words; its price from what the finals took."""
     for line in plan.left_out:
         view.say(f"left out: {line}")
     count = {row: sum(variant.row == row for variant in plan.variants) for row in plan.rows}
-    view.say("variants: " + ", ".join(f"{row} {number}" for row, number in count.items()))
+    each = len(study.effects.lr_factors) + min(study.effects.seeds, study.finals.seeds)
+    seconds = 0.0
+    for row, variants in count.items():
+        finals = [r.budget.device_seconds for r in records if r.row == row and r.stage == "final"]
+        seconds += variants * each * fmean(finals)
+    view.say(
+        f"{len(plan.variants)} variants ({', '.join(f'{row} {number}' for row, number in count.items())}), "
+        f"{each} trainings each, about {seconds:,.0f} device-seconds in all"
+    )
