@@ -24,10 +24,11 @@ from ray import tune
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import cluster, machine
-from cnnbench.distributed.material import Material, open_sources
+from cnnbench.distributed.material import Material
 from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Search
+from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.spec import TrialSpec, content
 from cnnbench.distributed.stages import Recorder, SearchStage
 from cnnbench.distributed.trial import MaterialRef, run_trial, tune_trial

@@ -8,9 +8,9 @@ import torch
 from cnnbench.catalogue import vocabulary
 from cnnbench.components import ComponentError, refusals, swap
 from cnnbench.distributed.conduct import continue_study, resolved
-from cnnbench.distributed.material import open_sources
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Proposal
+from cnnbench.distributed.sources import open_sources
 from cnnbench.network import build
 from cnnbench.study import Constraints, StudyError, parse
 from trials import record

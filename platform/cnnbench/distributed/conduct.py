@@ -16,11 +16,12 @@ from ray import tune as ray_tune
 
 from cnnbench.distributed import cluster, controls
 from cnnbench.distributed.constraints import admission
-from cnnbench.distributed.material import Material, Sources, open_sources
+from cnnbench.distributed.material import Material
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.price import write_prediction
 from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.search import Search
+from cnnbench.distributed.sources import Sources, open_sources
 from cnnbench.distributed.stages import FinalsStage, Observer, Recorder, SearchStage, freeze
 from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
 from cnnbench.distributed.tune import Stage, interruptible, run_stage

@@ -14,9 +14,9 @@ from typing import Literal
 
 from cnnbench.distributed import cluster
 from cnnbench.distributed.conduct import Conducted, View, continue_study, locked, run_trials, study_is_done
-from cnnbench.distributed.material import Sources, open_sources
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.probe import choose_precision
+from cnnbench.distributed.sources import Sources, open_sources
 from cnnbench.distributed.spec import TrialSpec
 from cnnbench.distributed.stages import Observer, RecordedStage, Recorder, Winner, freeze
 from cnnbench.distributed.tune import interruptible

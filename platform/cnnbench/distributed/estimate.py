@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from cnnbench.distributed import machine
-from cnnbench.distributed.material import open_sources
 from cnnbench.distributed.plan import Row, plan_rows, searched_names
 from cnnbench.distributed.price import predict
 from cnnbench.distributed.probe import probe_row, rate_of
+from cnnbench.distributed.sources import open_sources
 from cnnbench.precision import Precision
 from cnnbench.study import Study
 

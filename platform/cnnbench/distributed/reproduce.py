@@ -13,7 +13,6 @@ import ray
 
 from cnnbench.distributed import cluster
 from cnnbench.distributed.conduct import View, locked, resolved, run_trials
-from cnnbench.distributed.material import open_sources
 from cnnbench.distributed.recorded import (
     RecordedRow,
     as_recorded,
@@ -22,6 +21,7 @@ from cnnbench.distributed.recorded import (
     environment_differences,
     plan,
 )
+from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.stages import FinalsStage, Recorder
 from cnnbench.distributed.tune import interruptible
 from cnnbench.distributed.verdict import Verdict, judge

@@ -25,6 +25,7 @@ from cnnbench.data.images import Images
 from cnnbench.data.seeds import derived_seed
 from cnnbench.distributed import machine
 from cnnbench.distributed.material import Material
+from cnnbench.distributed.seclusion import seclude
 from cnnbench.distributed.spec import TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
@@ -147,6 +148,7 @@ def explain(error: BaseException) -> tuple[str, str]:
 
 def tune_trial(config: dict[str, Any], material: MaterialRef) -> None:
     """A Tune function for one worker; with reuse_actors its process, data and imports stay warm between trials."""
+    seclude()
     spec = TrialSpec.from_config(config)
     device = torch.device("cuda" if spec.gpus else "cpu")
     try:
@@ -179,5 +181,6 @@ def distributed_trial(config: dict[str, Any], material: MaterialRef, storage: st
 
 
 def _rank(config: dict[str, Any]) -> None:
+    seclude()
     spec = TrialSpec.from_config(config)
     run_trial(spec, ray.get(config["material"].ref), get_device(), ray_train.report)
