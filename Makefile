@@ -42,7 +42,7 @@ run: setup
 
 # One thread a process: on few cores, threads of several Ray workers fight for them.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 check: setup
 	$(BIN)/ruff check .

@@ -38,6 +38,11 @@ def _holders(folder: Path) -> dict[int, str]:
     return found
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies come first: with two processes, the longest files must not be the last."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(RAY_FOLDER, ignore_errors=True)
 

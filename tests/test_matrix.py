@@ -7,7 +7,7 @@ from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS
 from matrix import PAGE, Ineffective, answers_of, built, row, try_cell, values
 
-NETWORKS = ("lenet5", "simple_cnn", "resnet20", "mobilenet_v3_small", "shufflenet_v2_x0_5", "convnext_atto")
+NETWORKS = ("lenet5", "simple_cnn", "resnet20", "convnext_atto")
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
@@ -24,7 +24,7 @@ def test_a_component_without_effect_is_caught(monkeypatch):
     original = built("simple_cnn")
     before = answers_of(original)
     monkeypatch.setattr("cnnbench.components.activation.nn.Tanh", nn.ReLU)
-    with pytest.raises(Ineffective, match="activation=tanh: replaced at 5 sites, outputs equal"):
+    with pytest.raises(Ineffective, match="activation=tanh: replaced at 7 sites, outputs equal"):
         try_cell(original, before, "activation", "tanh")
 
 
