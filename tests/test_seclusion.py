@@ -34,7 +34,7 @@ def look_around():
     found["images"] = sorted({len(thing) for thing in things if isinstance(thing, Images)})
     found["tests"] = [thing.split.test for thing in things if isinstance(thing, Material)]
     found["loaders"] = [name for thing in things if isinstance(thing, dict) for name in thing
-                        if name == "load_test"]
+                        if type(name) is str and name == "load_test"]
     return found
 
 def network(num_classes, in_channels):
