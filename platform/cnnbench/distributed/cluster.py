@@ -1,5 +1,6 @@
 """Ray itself: which cluster, what each trial gets of it, how many at once."""
 
+import gc
 import logging
 import os
 import time
@@ -40,7 +41,18 @@ def connected(resources: Resources, log: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        _shut_down()
+
+
+def _shut_down() -> None:
+    """Ends the connection. Ray ends the whole process, with exit code 1, if one of its objects is released meanwhile:
+    no garbage collection, which any thread may begin, must run into it."""
+    gc.collect()
+    gc.disable()
+    try:
         ray.shutdown()
+    finally:
+        gc.enable()
 
 
 def _log_to(path: Path) -> None:
