@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
         *("precision", "ranks", "row_id"),
     },
+    "cluster_check": set(),
     "cli": {"*"},
     "__main__": {"cli"},
 }
@@ -62,7 +63,7 @@ NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotl
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
-WITHOUT_TORCH |= {"tracking", "report", "row_id"}
+WITHOUT_TORCH |= {"tracking", "report", "row_id", "cluster_check"}
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ def test_platform_is_the_standard_librarys() -> None:
     [
         ("cnnbench.cli", "torch ray mlflow optuna pandas"),  # else --help is slow
         ("cnnbench.report.*", "torch ray mlflow"),
+        ("cnnbench.cluster_check.*", "torch ray mlflow jsonschema"),
         ("cnnbench.tracking", "torch ray mlflow"),  # MLflow is imported by the thread that ships
         ("cnnbench.training.* cnnbench.data.* cnnbench.network cnnbench.cost", "ray mlflow optuna pydantic"),
     ],
