@@ -106,7 +106,8 @@ def test_a_truncated_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path
     checkpoint.path.write_bytes(content[: len(content) * tenth // 10])
     with caplog.at_level(logging.WARNING):
         assert checkpoint.load("same") == {"epoch": 1}
-    assert "trial.ckpt: checksum differs" in caplog.text and "set aside as trial.ckpt.damaged" in caplog.text
+    assert "quarantined trial.ckpt as trial.ckpt.damaged (checksum differs" in caplog.text
+    assert checkpoint.notes[0].endswith("using trial.ckpt.previous")
     assert (tmp_path / "trial.ckpt.damaged").exists() and not checkpoint.path.exists()
     checkpoint.save({"epoch": 2}, "same")
     assert checkpoint.load("same") == {"epoch": 2}

@@ -1,12 +1,13 @@
 """The ledger: appended whole, read whole, and clear about what it can't read."""
 
 import json
+import resource
 
 import pytest
 from pydantic import ValidationError
 
 from cnnbench.distributed.search import Proposal
-from cnnbench.ledger import Ledger, LedgerError, TrialRecord
+from cnnbench.ledger import Ledger, LedgerError, LedgerWriteError, TrialRecord
 from trials import record
 
 
@@ -36,6 +37,32 @@ def test_a_last_line_cut_off_anywhere_is_dropped_and_said_and_overwritten_by_the
     assert [r.index for r in reading.records] == [0, 1] and "not written whole" in reading.warnings[0]
     ledger.append(record(Proposal("a", 3, {"lr": 0.1}), [0.7]))
     assert [r.index for r in ledger.read().records] == [0, 1, 3] and ledger.read().warnings == ()
+
+
+def test_a_half_line_is_kept_beside_and_the_user_is_told_what_is_used(ledger):
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole[:-40])
+    assert ledger.quarantine_half_line() == (
+        "quarantined the half-written last line of ledger.jsonl as ledger.jsonl.damaged, using the 2 whole lines "
+        "before it; that trial is run again"
+    )
+    assert whole.startswith(ledger.path.read_bytes()) and len(ledger.read().records) == 2
+    assert (ledger.path.parent / "ledger.jsonl.damaged").read_bytes() == whole.splitlines()[2][:-39] + b"\n"
+    assert ledger.quarantine_half_line() is None
+
+
+def test_a_full_disk_is_reported_with_path_and_size_and_leaves_no_half_line(ledger):
+    before = ledger.path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))  # a larger file fails as on a full disk
+    try:
+        with pytest.raises(LedgerWriteError, match=r"ledger.jsonl: could not write \d{3,4} bytes: File too large"):
+            ledger.append(record(Proposal("a", 3, {"lr": 0.1}), [0.7]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ledger.path.read_bytes() == before
+    ledger.append(record(Proposal("a", 3, {"lr": 0.1}), [0.7]))
+    assert len(ledger.read().records) == 4
 
 
 def test_another_schema_version_is_refused_with_the_remedy(ledger):

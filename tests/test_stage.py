@@ -1,11 +1,15 @@
 """What the bridge to Tune does with trials: time limits, retries, pruning, and reports that come twice."""
 
+import dataclasses
 import threading
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from cnnbench.distributed.spec import Progress, TrialSpec, content, payload
-from cnnbench.distributed.tune import MAX_RETRIES, _Table
+from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, _Table
+from cnnbench.training.checkpoints import CheckpointFile
 
 
 class Stage:
@@ -23,6 +27,7 @@ class Stage:
 
     def started(self, progress: Progress) -> None: ...
     def retried(self, progress: Progress, reason: str) -> None: ...
+    def note(self, progress: Progress, text: str) -> None: ...
 
     def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
         self.epochs.append(point["epoch"])
@@ -36,8 +41,8 @@ def spec(number: int) -> TrialSpec:
     return TrialSpec(
         trial_id=f"t{number}", stage="search", index=number, row="a", architecture="a", width=1.0, depth=1.0,
         stem="auto", image_size=8, components={}, left_out=("dropout",), hyperparameters={"lr": 0.1}, seed=0, epochs=3,
-        stop_epoch=None, precision="fp32", channels_last=False, checkpoint="", checkpoint_every_s=0, workers=1, cpus=1,
-        gpus=0,
+        stop_epoch=None, precision="fp32", channels_last=False, checkpoint="no/such.ckpt", checkpoint_every_s=0,
+        workers=1, cpus=1, gpus=0,
     )  # fmt: skip
 
 
@@ -76,6 +81,52 @@ def test_a_trial_whose_process_dies_is_run_again_before_any_other_and_at_most_tw
     table.lost(f"x{MAX_RETRIES}", "its process died")
     assert stage.ended == [("t0", "failed", 2)]
     assert table.ask("y") == spec(1)
+
+
+def test_a_retry_goes_on_from_the_last_checkpoint_and_each_is_recorded(tmp_path):
+    stage = Stage()
+    stage.left = [dataclasses.replace(spec(0), checkpoint=str(tmp_path / "t0.ckpt"))]
+    table = _Table(stage, None, threading.Event())
+    table.ask("x")
+    table.lost("x", "its process died")
+    CheckpointFile(tmp_path / "t0.ckpt").save({"weights": [1.0]}, "fingerprint", epoch=3)
+    table.ask("y")
+    progress = table.flying["y"]
+    table.lost("y", "its process died")
+    assert progress.retried == [
+        "its process died; retry 1/2 from epoch 1",
+        "its process died; retry 2/2 from epoch 4",
+    ]
+
+
+def test_a_trial_that_the_memory_monitor_kills_again_and_again_is_out_of_memory():
+    stage = Stage()
+    table = _Table(stage, None, threading.Event())
+    for attempt in range(MAX_RETRIES + 1):
+        table.ask(f"x{attempt}")
+        table.lost(f"x{attempt}", MEMORY_KILL)
+    assert stage.ended == [("t0", "out-of-memory", 2)] and table.ask("y") == spec(1)
+
+
+@pytest.mark.parametrize("call", ["ask", "report", "finish"])
+def test_a_fault_of_the_stage_itself_ends_it_and_is_no_trials_end(call):
+    stage = Stage()
+    table = _Table(stage, None, threading.Event())
+    table.ask("x")
+    table.ask("y")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    setattr(stage, call, full)
+    if call == "ask":
+        assert table.ask("z") is None
+    else:
+        assert table.report("x", epoch(1) if call == "report" else END)
+    assert table.stopped and str(table.fault) == "[Errno 28] No space left on device"
+    table.report("y", END)
+    table.lost("y", "it was ended")
+    assert stage.ended == [] and table.ask("z") is None
 
 
 def test_epochs_that_a_retried_trial_reports_again_count_once():

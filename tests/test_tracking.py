@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -214,6 +215,60 @@ def test_a_half_written_last_line_is_dropped_and_the_rest_shipped(folder: Path) 
     uri = default_uri(folder.parent)
     trial, _ = runs(uri)
     assert history(uri, trial, "val_accuracy") == [(1, 0.5)]
+
+
+def test_damaged_lines_of_the_spool_hold_up_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = make(folder, f"sqlite:///{folder.parent / 'other.db'}")
+    play(tracker)
+    play(tracker, "lenet5-1")
+    tracker.close(PATIENT_S)
+    spool = folder / "tracking.spool.jsonl"
+    lines = spool.read_bytes().splitlines()
+    lines[1], lines[3], lines[6] = b"{\x00\xff", lines[3][:50], b"17"  # an epoch, an end, an epoch
+    spool.write_bytes(b"\n".join(lines) + b"\n")
+
+    tracker = make(folder)
+    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+        tracker.complete([record("lenet5-0"), record("lenet5-1")])  # from the ledger
+        assert tracker.close(PATIENT_S) == Shipped(synced=6, spooled=0)
+    assert "passed over 3 damaged lines" in caplog.text
+    uri = default_uri(folder.parent)
+    first, second = runs(uri, "params.activation = 'mish'")
+    assert first.info.status == second.info.status == "FINISHED"
+    assert history(uri, first, "val_accuracy") == [(2, 0.5)]  # the epoch whose line was damaged is missing
+    assert history(uri, second, "val_accuracy") == [(1, 0.5), (2, 0.5)]  # the end repeats the last ones
+
+
+def test_an_end_that_a_crash_kept_out_of_the_spool_comes_from_the_ledger_once(folder: Path) -> None:
+    tracker = make(folder)
+    begin(tracker)  # and the driver was killed between the ledger's line and the spool's
+    tracker.close(PATIENT_S)
+    for _ in range(2):
+        tracker = make(folder)
+        tracker.complete([record()])
+        tracker.close(PATIENT_S)
+    uri = default_uri(folder.parent)
+    (trial,) = runs(uri, "params.activation = 'mish'")
+    assert (trial.info.status, history(uri, trial, "val_accuracy")) == ("FINISHED", [(1, 0.5), (2, 0.5)])
+    assert len((folder / "tracking.spool.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_full_disk_under_the_spool_is_one_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = make(folder, f"sqlite:///{folder.parent / 'other.db'}")
+    begin(tracker)
+    spool = folder / "tracking.spool.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = spool.read_bytes()
+    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 50, hard))  # a larger file fails as on a full disk
+        try:
+            tracker.epoch("lenet5-0", point(1))
+            tracker.epoch("lenet5-0", point(2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert spool.read_bytes() == whole
+    assert caplog.text.count("MLflow gets the rest from the ledger on the next run") == 1
+    tracker.close(0.1)
 
 
 def test_a_store_that_was_emptied_is_filled_again(folder: Path) -> None:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the study or a server failed, 2 bad input (nothing was sta
 130 interrupted.
 """
 
+import errno
 import json
 import os
 import shlex
@@ -33,6 +34,9 @@ StudyFile = Annotated[Path, typer.Argument(help="A study file, such as search_sp
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, as in --set budget.trials=4.")
 ]
+Takeover = Annotated[
+    bool, typer.Option("--takeover", help="Go on with a study that another process is said to run, which is gone.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 ImageSize = Annotated[int, typer.Option(min=1, help="Side of the input in pixels.")]
 Channels = Annotated[int, typer.Option(min=1, max=3, help="Channels of the input.")]
@@ -51,6 +55,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it will cost; run nothing.")
     ] = False,
+    takeover: Takeover = False,
 ) -> None:
     """Search, finals and leaderboard of a study. Run again, it continues: nothing finished is done twice."""
     with _user_errors():
@@ -58,17 +63,21 @@ def run(
         if dry_run:
             _print_plan(study)
             return
-        _run(study, _again("run", study_file, set_))
+        _run(study, _again("run", study_file, set_), takeover)
 
 
 @app.command()
-def effects(study_file: StudyFile, set_: Overrides = []) -> None:  # noqa: B006 (typer's way)
+def effects(
+    study_file: StudyFile,
+    set_: Overrides = [],  # noqa: B006 (typer's way)
+    takeover: Takeover = False,
+) -> None:
     """What each component does: swap one at a time in each frozen configuration of a study that was run."""
     from cnnbench.distributed.effects import conduct_effects
 
     with _user_errors():
         study = _load(study_file, set_)
-        _run(study, _again("effects", study_file, set_), partial(conduct_effects, study_file=str(study_file)))
+        _run(study, _again("effects", study_file, set_), takeover, partial(conduct_effects, study_file=str(study_file)))
 
 
 @app.command()
@@ -246,7 +255,7 @@ def _again(verb: str, path: Path, overrides: list[str]) -> str:
     return shlex.join(["cnnbench", verb, str(path), *(part for value in overrides for part in ("--set", value))])
 
 
-def _run(study: "Study", again: str, effects: "Callable[..., Conducted] | None" = None) -> None:
+def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Conducted] | None" = None) -> None:
     """Runs the study, or its ``effects``, and writes the report. again: the command that continues it."""
     from rich.console import Console
 
@@ -262,14 +271,17 @@ def _run(study: "Study", again: str, effects: "Callable[..., Conducted] | None" 
     try:
         plan = ([], 0, 0) if effects else (rows, study.budget.trials, study.finals.seeds)
         with StudyView(console, study.study, *plan) as view:
-            conducted = (effects or conduct)(study, view, [tracking])
+            conducted = (effects or conduct)(study, view, [tracking], takeover=takeover)
     except (Interrupted, KeyboardInterrupt):
         tracking.close(interrupted=True)
         typer.echo(f"\nstopped; everything finished is saved. To continue:\n  {again}")
         raise typer.Exit(130) from None
-    except BaseException:
+    except BaseException as error:
         tracking.close(interrupted=True)
-        raise
+        if type(error).__name__ not in _STOPS and getattr(error, "errno", None) not in _FULL_DISK:
+            raise
+        typer.echo(f"\n{error}\nstopped; everything finished is saved. To continue:\n  {again}")
+        raise typer.Exit(1) from None
     shipped = tracking.close()
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
@@ -333,7 +345,10 @@ def _print_plan(study: "Study") -> None:
 
 # ---------------------------------------------------------------- errors
 
-_USERS_MISTAKES = ("DataError", "ClusterError", "BuildError", "ComponentError", "UnknownName")
+# Named, not imported: their modules are slow to load.
+_USERS_MISTAKES = ("DataError", "ClusterError", "BuildError", "ComponentError", "UnknownName", "Held")
+_STOPS = ("TakenOver", "LedgerWriteError", "WriteError")
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _fail(message: str) -> None:
@@ -352,6 +367,6 @@ def _user_errors() -> Iterator[None]:
     except (StudyError, LedgerError) as error:
         _fail(str(error))
     except Exception as error:
-        if type(error).__name__ in _USERS_MISTAKES:  # named, not imported: their modules are slow to load
+        if type(error).__name__ in _USERS_MISTAKES:
             _fail(str(error))
         raise

@@ -21,6 +21,10 @@ class LedgerError(Exception):
     """A ledger that can't be read; the message names the file, the line and the remedy."""
 
 
+class LedgerWriteError(OSError):
+    """A line that could not be written, such as on a full disk; the message names the path and the bytes needed."""
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -164,6 +168,7 @@ class TrialRecord(Frozen):
     effect: EffectOf | None = Field(default=None, description="of stage 'effect' alone")
     status: Status
     reason: str = Field(default="", description="why a trial did not complete")
+    retried: tuple[str, ...] = Field(default=(), description="of each retry: why it was made, and from which epoch on")
     score: float | None = Field(description="validation accuracy in [0, 1]; None in a final, and in a measured effect")
     stop_epoch: int | None = Field(description="the epoch that the score was taken at")
     epochs: tuple[EpochPoint, ...] = Field(max_length=100)
@@ -192,13 +197,33 @@ class Ledger:
 
     def append(self, record: TrialRecord) -> None:
         """Writes one line and waits until the disk has it. A half line that a crash left is cut off first."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         line = (record.model_dump_json() + "\n").encode()
-        with open(self.path, "ab+") as file:
-            _cut_half_line(file.fileno())
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab+", buffering=0) as file:
+                _append_whole(file.fileno(), line)
+        except OSError as error:
+            raise LedgerWriteError(
+                f"{self.path}: could not write {len(line)} bytes: {error.strerror or error}; make room there"
+            ) from error
+
+    def quarantine_half_line(self) -> str | None:
+        """Cuts off a last line that a crash left half written, and keeps it beside; says so, or None."""
+        if not self.path.exists():
+            return None
+        text = self.path.read_bytes()
+        end = text.rfind(b"\n") + 1
+        if end == len(text):
+            return None
+        beside = self.path.with_name(self.path.name + ".damaged")
+        with open(beside, "ab") as file:
+            file.write(text[end:] + b"\n")
+        os.truncate(self.path, end)
+        lines = text.count(b"\n")
+        return (
+            f"quarantined the half-written last line of {self.path.name} as {beside.name}, using the {lines} whole "
+            f"line{'' if lines == 1 else 's'} before it; that trial is run again"
+        )
 
     def read(self) -> Reading:
         """All records. A last line without its end is dropped with a warning; any other fault raises LedgerError."""
@@ -228,6 +253,20 @@ class Ledger:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
             raise LedgerError(f"{where}: {field}: {first['msg']}; restore the file, or delete that line") from None
+
+
+def _append_whole(descriptor: int, line: bytes) -> None:
+    """All of the line, on the disk, or nothing of it."""
+    _cut_half_line(descriptor)
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    try:
+        left = line
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
 
 
 def _cut_half_line(descriptor: int) -> None:

@@ -31,8 +31,6 @@ class Running(Protocol):
 
     @property
     def spec(self) -> Spec: ...
-    @property
-    def retries(self) -> int: ...
 
 
 @dataclass
@@ -102,7 +100,10 @@ class StudyView:
         self._row(progress.spec.row).running[progress.spec.trial_id] = f"{point.epoch}/{progress.spec.epochs}"
 
     def retried(self, progress: Running, reason: str) -> None:
-        self.say(f"{progress.spec.trial_id}: {reason}; retry {progress.retries}/2")
+        self.say(f"{progress.spec.trial_id}: {reason}")
+
+    def note(self, progress: Running, text: str) -> None:
+        self.say(f"{progress.spec.trial_id}: {text}")
 
     def finished(self, record: TrialRecord) -> None:
         if record.control == "majority":  # nothing ran

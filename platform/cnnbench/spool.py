@@ -9,6 +9,7 @@ from typing import Any
 
 Event = dict[str, Any]
 
+SPOOL, CURSOR = "tracking.spool.jsonl", "tracking.cursor.json"  # in a study's folder
 _CHUNK_BYTES = 1 << 20
 
 
@@ -18,22 +19,36 @@ class Spool:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = open(path, "ab")  # noqa: SIM115 (open as long as the study runs)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (open as long as the study runs)
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # a crash may have left half a line
 
     def append(self, event: Event) -> None:
-        """Returns once the operating system has the event: it survives this process, though not a power cut."""
-        self._file.write(json.dumps(event, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        """Returns once the operating system has the event: it survives this process, though not a power cut. Raises
+        OSError where it has no room for it, and leaves no half line."""
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError:
+            os.truncate(self._path, size)
+            raise
 
-    def read(self, offset: int) -> tuple[list[Event], int]:
-        """The next events, about a megabyte of them, and the offset of the first one after them."""
+    def read(self, offset: int) -> tuple[list[Event | None], int]:
+        """The next events, about a megabyte of them, and the offset of the first one after them. None: a line that is
+        damaged."""
         with open(self._path, "rb") as file:
             file.seek(offset)
             lines = file.readlines(_CHUNK_BYTES)
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # just being written
-        return [json.loads(line) for line in lines], offset + sum(map(len, lines))
+        return [_event(line) for line in lines], offset + sum(map(len, lines))
+
+    def finished(self) -> set[str]:
+        """The trials whose end was spooled."""
+        with open(self._path, "rb") as file:
+            events = [_event(line) for line in file if b'"event":"finished"' in line]
+        return {event["trial"] for event in events if event}
 
     def count(self, offset: int) -> int:
         """How many events there are from ``offset`` on."""
@@ -43,6 +58,19 @@ class Spool:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and {"event", "trial", "time_ms"} <= event.keys() else None
+
+
+def is_behind(spool: Path, cursor: Path, uri: str) -> bool:
+    """True if the store at ``uri`` has not all of the spool."""
+    return spool.exists() and Cursor.load(cursor, uri).offset < spool.stat().st_size
 
 
 @dataclass

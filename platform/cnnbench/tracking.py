@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cnnbench.ledger import EpochPoint, TrialRecord
-from cnnbench.spool import Cursor, Event, OpenRun, Spool
+from cnnbench.spool import CURSOR, SPOOL, Cursor, Event, OpenRun, Spool
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,18 +74,25 @@ class Tracker:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self._uri = uri or default_uri(folder.parent)
-        self._spool = Spool(folder / "tracking.spool.jsonl")
-        self._cursor = Cursor.load(folder / "tracking.cursor.json", self._uri)
+        self._spool = Spool(folder / SPOOL)
+        self._cursor = Cursor.load(folder / CURSOR, self._uri)
         self._store = _Store(self._uri, study, folder, _texts(parent_params), self._cursor)
         self._lock = threading.Lock()
         self._pending = self._spool.count(self._cursor.offset)
         self._synced = 0
-        self._warned = False
+        self._warned = self._spool_warned = False
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._status = "FINISHED"
         self._thread = threading.Thread(target=self._ship_until_closed, name="cnnbench-tracking", daemon=True)
         self._thread.start()
+
+    def complete(self, records: Sequence[TrialRecord]) -> None:
+        """Spools what a crash or a full disk kept out of the spool: the ends of trials that the ledger has."""
+        spooled = self._spool.finished()
+        for record in records:
+            if record.trial_id not in spooled:
+                self.finished(record)
 
     def started(
         self,
@@ -135,8 +142,17 @@ class Tracker:
 
     def _append(self, event: Event) -> None:
         with self._lock:
-            self._spool.append({**event, "time_ms": _now_ms()})
+            try:
+                self._spool.append({**event, "time_ms": _now_ms()})
+            except OSError as error:  # the disk is full: the next run takes it from the ledger
+                self._warn_of_spool(error)
+                return
             self._pending += 1
+
+    def _warn_of_spool(self, error: OSError) -> None:
+        if not self._spool_warned:
+            self._spool_warned = True
+            log.warning("%s: %s; MLflow gets the rest from the ledger on the next run", SPOOL, error.strerror)
 
     def _ship_until_closed(self) -> None:
         pause = _PAUSE_S
@@ -159,14 +175,17 @@ class Tracker:
             with self._lock:
                 self._pending = self._spool.count(0)
         while not self._abandoned.is_set():
-            events, end = self._spool.read(self._cursor.offset)
+            lines, end = self._spool.read(self._cursor.offset)
             if end == self._cursor.offset:
                 return
+            events = [event for event in lines if event is not None]
+            if len(events) < len(lines):
+                log.warning("%s: passed over %d damaged lines", SPOOL, len(lines) - len(events))
             self._store.ship(events)
             self._cursor.offset = end
             self._cursor.save()
             with self._lock:
-                self._pending -= len(events)
+                self._pending -= len(lines)
                 self._synced += len(events)
 
     def _warn(self, error: Exception) -> None:

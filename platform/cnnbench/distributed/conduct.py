@@ -1,14 +1,9 @@
 """A whole study: plan, search, freeze, finals. One that was begun is continued: the ledger has what is finished."""
 
-import fcntl
 import json
-import os
-import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -16,6 +11,8 @@ from ray import tune as ray_tune
 
 from cnnbench.distributed import cluster, controls
 from cnnbench.distributed.constraints import admission
+from cnnbench.distributed.head import watched
+from cnnbench.distributed.lock import held
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.price import write_prediction
@@ -25,10 +22,10 @@ from cnnbench.distributed.sources import Sources, open_sources
 from cnnbench.distributed.stages import FinalsStage, Observer, Recorder, SearchStage, freeze
 from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
 from cnnbench.distributed.tune import Stage, interruptible, run_stage
-from cnnbench.ledger import Ledger, TrialRecord
+from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.study import Architecture, Part, Study, StudyError
 from cnnbench.tracking import without_password
-from cnnbench.training.whole_file import write_whole
+from cnnbench.training.whole_file import read_json, write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root", "budget.time_limit_s",
@@ -51,27 +48,32 @@ class Conducted:
     rows: Mapping[str, Row]
 
 
-def conduct(study: Study, view: View, observers: Sequence[Observer]) -> Conducted:
-    """Runs a study, or the rest of it. Raises StudyError and DataError before Ray starts, ClusterError before the first
-    trial, and Interrupted once it has stopped."""
+def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover: bool = False) -> Conducted:
+    """Runs a study, or the rest of it. Raises StudyError, DataError and Held before Ray starts, ClusterError before the
+    first trial, Interrupted once it has stopped, WriteError on a full disk, TakenOver if another process has taken the
+    study over. takeover: take it over from a process that is said to run it."""
     sources = open_sources(study.data)
     searching = sources.for_search()
     rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
-    with locked(study.folder):
-        ledger = Ledger(study.folder / "ledger.jsonl")
-        reading = ledger.read()
-        for warning in reading.warnings:
-            view.say(warning)
-        continue_study(study, reading.records, searching)
-        recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records))
+    with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
+        ledger, reading = opened(study, view)
+        continue_study(study, reading.records, searching, view)
+        recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records), lock.check)
         found = [record for record in reading.records if record.stage == "search"]
         if study_is_done(study, rows, recorder.records):
             view.say(f"all {len(recorder.records)} trials of this study are finished; nothing is run again")
         else:
             # in this order: Ray sets a handler of its own for SIGTERM, which would abort the process
-            with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
+            with (
+                cluster.connected(study.resources, study.folder / "ray.log"),
+                watched(view.say),
+                interruptible(view.say) as interrupted,
+            ):
                 share = cluster.share(study.resources, study.resources.workers, view.say)
-                rows = choose_precision(study, rows, share, channels=searching.channels, classes=len(searching.classes))
+                rows = choose_precision(
+                    study, rows, share, channels=searching.channels, classes=len(searching.classes),
+                    records=reading.records, say=view.say,
+                )  # fmt: skip
                 write_prediction(study, probed_rates(study), searching)
                 if not finals_begun(recorder.records):  # else a time limit had ended the search
                     _search(study, rows, recorder, share, searching, found, view, interrupted)
@@ -165,28 +167,24 @@ def run_trials(
     )  # fmt: skip
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the study's lock; it falls with the process. Raises StudyError if another process runs the study."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise StudyError(folder.name, [f"study: it is running already, as {file.read().strip()}"]) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+def opened(study: Study, view: View) -> tuple[Ledger, Reading]:
+    """The study's ledger, without what a crash left half written of it, which the user is told of."""
+    ledger = Ledger(study.folder / "ledger.jsonl")
+    if note := ledger.quarantine_half_line():
+        view.say(note)
+    return ledger, ledger.read()
 
 
-def continue_study(study: Study, records: Sequence[TrialRecord], material: Material) -> None:
+def continue_study(study: Study, records: Sequence[TrialRecord], material: Material, view: View) -> None:
     """Writes ``study.json``, or checks that it says the same. Raises StudyError, naming each field that differs."""
     path = study.folder / "study.json"
     now = resolved(study)
-    if path.exists() and records:
-        before = json.loads(path.read_text())
+    before = (
+        read_json(path, view.say, using="the study file as it is now, and what the ledger says") if records else None
+    )
+    if records and before is None:
+        before = {**now, **_said_by(records[0], now)}
+    if before is not None:
         before = _with_later_fields(before)
         free = FREE if finals_begun(records) else FREE + FREE_UNTIL_FINALS
         old, new = _leaves(before), _leaves(now)
@@ -201,6 +199,14 @@ def continue_study(study: Study, records: Sequence[TrialRecord], material: Mater
             remedy = f"give this study another name, or remove {study.folder}"
             raise StudyError(study.study, [*errors, f"study: {len(records)} trials are recorded under it; {remedy}"])
     write_whole(path, json.dumps(now, indent=2) + "\n")
+
+
+def _said_by(record: TrialRecord, now: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of its study, where ``study.json`` is lost."""
+    return {
+        "data": {**now["data"], "dataset": record.split.dataset, "split_seed": record.split.seed},
+        "budget": {**now["budget"], "epochs": record.budget.epochs_asked},
+    }
 
 
 def _with_later_fields(before: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from statistics import fmean
 from typing import Literal
 
 from cnnbench.distributed import cluster
-from cnnbench.distributed.conduct import Conducted, View, continue_study, locked, run_trials, study_is_done
+from cnnbench.distributed.conduct import Conducted, View, continue_study, opened, run_trials, study_is_done
+from cnnbench.distributed.head import watched
+from cnnbench.distributed.lock import held
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.probe import choose_precision
 from cnnbench.distributed.sources import Sources, open_sources
@@ -21,7 +23,7 @@ from cnnbench.distributed.spec import TrialSpec
 from cnnbench.distributed.stages import Observer, RecordedStage, Recorder, Winner, freeze
 from cnnbench.distributed.tune import interruptible
 from cnnbench.distributed.variants import Variant, Variants, plan_variants
-from cnnbench.ledger import EffectOf, Ledger, TrialRecord
+from cnnbench.ledger import EffectOf, TrialRecord
 from cnnbench.space import Value
 from cnnbench.study import Study, StudyError
 from cnnbench.training.recipe import KNOBS
@@ -144,9 +146,11 @@ def _of(variant: Variant, phase: Phase, records: Iterable[TrialRecord]) -> list[
 # ---------------------------------------------------------------- the conduct
 
 
-def conduct_effects(study: Study, view: View, observers: Sequence[Observer], study_file: str) -> Conducted:
+def conduct_effects(
+    study: Study, view: View, observers: Sequence[Observer], study_file: str, *, takeover: bool = False
+) -> Conducted:
     """Runs the effects of a finished study, or the rest of them. Raises StudyError before anything starts if its
-    finals are not complete, DataError, ClusterError, and Interrupted once it has stopped."""
+    finals are not complete, and what ``conduct`` raises."""
     run = shlex.join(["cnnbench", "run", study_file])
     first = StudyError(study.study, [f"finals: not complete; run `{run}` first"])
     if not (study.folder / "ledger.jsonl").exists():
@@ -155,26 +159,29 @@ def conduct_effects(study: Study, view: View, observers: Sequence[Observer], stu
     searching = sources.for_search()
     channels, classes = searching.channels, len(searching.classes)
     rows = plan_rows(study, channels=channels, classes=classes)
-    with locked(study.folder):
-        ledger = Ledger(study.folder / "ledger.jsonl")
-        reading = ledger.read()
-        for warning in reading.warnings:
-            view.say(warning)
+    with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
+        ledger, reading = opened(study, view)
         if not study_is_done(study, rows, reading.records):
             raise first
-        continue_study(study, reading.records, searching)
+        continue_study(study, reading.records, searching, view)
         winners = freeze(list(rows), reading.records, study.folder / "frozen.json")
         paired = {record.row for record in reading.records if record.stage == "final" and record.test}
         winners = {row: winner for row, winner in winners.items() if row in paired}
         plan = plan_variants(study, rows, winners, channels=channels, classes=classes)
         _tell(study, plan, reading.records, view)
-        recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records))
+        recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records), lock.check)
         if _is_done(study, plan, winners, recorder.records):
             view.say("all of these effects are measured; nothing is run again")
         else:
-            with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
+            with (
+                cluster.connected(study.resources, study.folder / "ray.log"),
+                watched(view.say),
+                interruptible(view.say) as interrupted,
+            ):
                 share = cluster.share(study.resources, study.resources.workers, view.say)
-                ready = choose_precision(study, plan.rows, share, channels=channels, classes=classes)
+                ready = choose_precision(
+                    study, plan.rows, share, channels=channels, classes=classes, records=reading.records, say=view.say
+                )
                 _run(study, replace(plan, rows=ready), winners, recorder, sources, view, interrupted)
     return Conducted(tuple(recorder.records), rows)
 

@@ -2,9 +2,10 @@
 
 from cnnbench.distributed.conduct import resolved
 from cnnbench.distributed.spec import Progress
-from cnnbench.ledger import EpochPoint, TrialRecord
+from cnnbench.ledger import EpochPoint, Ledger, TrialRecord
+from cnnbench.spool import CURSOR, SPOOL, is_behind
 from cnnbench.study import Study
-from cnnbench.tracking import Shipped, Tracker
+from cnnbench.tracking import Shipped, Tracker, default_uri
 
 CLOSE_S = 60.0  # what is not shipped by then stays spooled
 
@@ -21,6 +22,7 @@ class Tracking:
             settings = resolved(self._study)
             flat = {"dataset": self._study.data.dataset, **settings["budget"], **settings["search"]}
             self._tracker = Tracker(self._study.tracking_uri, self._study.study, self._study.folder, parent_params=flat)
+            self._tracker.complete(Ledger(self._study.folder / "ledger.jsonl").read().records)
         return self._tracker
 
     def started(self, progress: Progress) -> None:
@@ -44,11 +46,19 @@ class Tracking:
     def retried(self, progress: Progress, reason: str) -> None:
         """MLflow sees the trial go on in the same run."""
 
+    def note(self, progress: Progress, text: str) -> None:
+        """For the user's eyes."""
+
     def finished(self, record: TrialRecord) -> None:
         self._open().finished(record)
 
     def close(self, *, interrupted: bool = False) -> Shipped:
-        """Ships what is left, for a while."""
-        if self._tracker is None:
+        """Ships what is left, for a while; also what an earlier run left, where this one had nothing to do."""
+        if self._tracker is None and (interrupted or not self._is_behind()):
             return Shipped(0, 0)
-        return self._tracker.close(5.0 if interrupted else CLOSE_S, interrupted=interrupted)
+        return self._open().close(5.0 if interrupted else CLOSE_S, interrupted=interrupted)
+
+    def _is_behind(self) -> bool:
+        folder = self._study.folder
+        uri = self._study.tracking_uri or default_uri(folder.parent)
+        return is_behind(folder / SPOOL, folder / CURSOR, uri)

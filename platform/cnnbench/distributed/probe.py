@@ -1,7 +1,7 @@
 """Precision, memory layout and speed of each row, measured once where its trials will run, and kept for all of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -10,11 +10,12 @@ import torch
 from cnnbench import network
 from cnnbench.distributed.cluster import Share
 from cnnbench.distributed.plan import Row
+from cnnbench.ledger import TrialRecord
 from cnnbench.precision import COMBINATIONS, Precision
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.probe import probe
-from cnnbench.training.whole_file import write_whole
+from cnnbench.training.whole_file import read_json, write_whole
 
 BATCH = 128  # images a probing step; the default batch size
 STEPS = 3
@@ -65,11 +66,14 @@ def rate_of(probed: Mapping[str, Any]) -> float | None:
 
 
 def choose_precision(
-    study: Study, rows: Mapping[str, Row], share: Share, *, channels: int, classes: int
-) -> dict[str, Row]:
-    """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now."""
+    study: Study, rows: Mapping[str, Row], share: Share, *, channels: int, classes: int,
+    records: Sequence[TrialRecord] = (), say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Row]:  # fmt: skip
+    """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now.
+    records: what it has trained so far, which decides where the file that says it is lost."""
     path = study.folder / "precision.json"
-    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    known = read_json(path, say, using="what the ledger's records say, and a new probe for the rest")
+    known = _known_by(records) if known is None else known
     task: Any = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(probe_row)  # type: ignore[arg-type]
     shape = {"channels": channels, "classes": classes, "image_size": study.data.image_size}
     running = {
@@ -81,6 +85,13 @@ def choose_precision(
     write_whole(path, json.dumps(known, indent=2) + "\n")
     return {
         label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()
+    }
+
+
+def _known_by(records: Sequence[TrialRecord]) -> dict[str, Any]:
+    machines = {record.row: record.machine for record in records if record.epochs}
+    return {
+        row: _said(Precision(machine.precision, machine.channels_last), {}, {}) for row, machine in machines.items()
     }
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import ray
 
 from cnnbench.distributed import cluster
-from cnnbench.distributed.conduct import View, locked, resolved, run_trials
+from cnnbench.distributed.conduct import View, opened, resolved, run_trials
+from cnnbench.distributed.lock import held
 from cnnbench.distributed.recorded import (
     RecordedRow,
     as_recorded,
@@ -25,7 +26,7 @@ from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.stages import FinalsStage, Recorder
 from cnnbench.distributed.tune import interruptible
 from cnnbench.distributed.verdict import Verdict, judge
-from cnnbench.ledger import Ledger, Split, TrialRecord
+from cnnbench.ledger import Split, TrialRecord
 from cnnbench.study import StudyError
 from cnnbench.training.whole_file import write_whole
 
@@ -57,17 +58,17 @@ def reproduce(row: RecordedRow, view: View, seeds: Sequence[int], *, allow_diffe
     if images and not allow_different_data:
         raise StudyError(row.label, [*images, "other images say nothing of the row; --allow-different-data runs it"])
     planned, winner = plan(row, channels=material.channels, classes=len(material.classes))
-    with locked(study.folder):
+    with held(study.folder / ".lock", view.say) as lock:
         write_whole(study.folder / "study.json", json.dumps(resolved(study), indent=2) + "\n")
-        ledger = Ledger(study.folder / "ledger.jsonl")
+        ledger, reading = opened(study, view)
         with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
             share = cluster.share(study.resources, study.finals.workers, view.say)
             here = _environment_there(share)
             differences = (*images, *environment_differences(row.finals, here))
             for line in differences:
                 view.say(f"different: {line}")
-            kept = [record for record in ledger.read().records if still_holds(record, seeds, here, material.split)]
-            recorder = Recorder(study, material.split, ledger, [view], kept)
+            kept = [record for record in reading.records if still_holds(record, seeds, here, material.split)]
+            recorder = Recorder(study, material.split, ledger, [view], kept, lock.check)
             stage = FinalsStage(
                 study, {row.label: planned}, recorder, share.gpus, {row.label: winner},
                 seeds=seeds, control="a/a" if row.finals[0].control else None,

@@ -63,7 +63,11 @@ class Progress:
     images: int = 0
     peak_memory_mb: float = 0.0
     reports: int = 0
-    retries: int = 0
+    retried: list[str] = field(default_factory=list)  # why each retry was made, and from which epoch
+
+    @property
+    def retries(self) -> int:
+        return len(self.retried)
 
     @property
     def device_seconds(self) -> float:

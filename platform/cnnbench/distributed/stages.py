@@ -2,7 +2,7 @@
 line when one ends."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ class Observer(Protocol):
     def started(self, progress: Progress) -> None: ...
     def epoch(self, progress: Progress, point: EpochPoint) -> None: ...
     def retried(self, progress: Progress, reason: str) -> None: ...
+    def note(self, progress: Progress, text: str) -> None: ...
     def finished(self, record: TrialRecord) -> None: ...
 
 
@@ -39,6 +40,7 @@ class Recorder:
     ledger: Ledger
     observers: Sequence[Observer]
     records: list[TrialRecord] = field(default_factory=list)
+    may_write: Callable[[], None] = lambda: None  # raises if the study is another process's by now
 
     def write(self, progress: Progress, row: Row, status: str, reason: str, end: Mapping[str, Any]) -> TrialRecord:
         record = self._record(progress, row, status, reason, end)
@@ -48,6 +50,7 @@ class Recorder:
 
     def add(self, record: TrialRecord) -> None:
         """Writes a record down, then tells everyone of it."""
+        self.may_write()
         self.ledger.append(record)
         self.records.append(record)
         for observer in self.observers:
@@ -88,6 +91,7 @@ class Recorder:
                 },
                 "status": status,
                 "reason": reason,
+                "retried": progress.retried,
                 "score": score,
                 "stop_epoch": stop_epoch,
                 "epochs": thin(progress.points),
@@ -142,6 +146,10 @@ class RecordedStage:
     def retried(self, progress: Progress, reason: str) -> None:
         for observer in self._recorder.observers:
             observer.retried(progress, reason)
+
+    def note(self, progress: Progress, text: str) -> None:
+        for observer in self._recorder.observers:
+            observer.note(progress, text)
 
     def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
         for observer in self._recorder.observers:

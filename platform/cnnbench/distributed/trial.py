@@ -86,10 +86,16 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
         },
     }  # fmt: skip
 
+    checkpoint = CheckpointFile(Path(spec.checkpoint), spec.checkpoint_every_s)
+    noted = 0
+
     def on_epoch(metrics: EpochMetrics) -> None:
+        nonlocal noted
         point = asdict(metrics)
         images = point.pop("images")
-        report(payload("epoch", point=point, images=images, facts=facts, peak_memory_mb=machine.peak_memory_mb(device)))
+        memory_mb = machine.peak_memory_mb(device)
+        notes, noted = checkpoint.notes[noted:], len(checkpoint.notes)
+        report(payload("epoch", point=point, images=images, facts=facts, peak_memory_mb=memory_mb, notes=notes))
 
     end: dict[str, Any] = {"status": "completed", "reason": ""}
     try:
@@ -97,7 +103,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
             built, training, held if spec.on_validation else None, recipe,
             normalization=material.normalization, epochs=spec.epochs, stop_epoch=spec.stop_epoch,
             seed=spec.seed, device=device, precision=precision, on_epoch=on_epoch,
-            checkpoint=CheckpointFile(Path(spec.checkpoint), spec.checkpoint_every_s),
+            checkpoint=checkpoint,
         )  # fmt: skip
         if not spec.on_validation:
             end["test"] = _test(built, held, material, device, precision)
@@ -106,7 +112,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
     peak_memory_mb = machine.peak_memory_mb(device)  # of the training: measuring speed starts a new count
     if "test" in end and spec.stage == "final":
         end["speed"] = _speed(built, shape, device, precision)
-    report(payload("end", facts=facts, peak_memory_mb=peak_memory_mb, **end))
+    report(payload("end", facts=facts, peak_memory_mb=peak_memory_mb, notes=checkpoint.notes[noted:], **end))
 
 
 def _test(

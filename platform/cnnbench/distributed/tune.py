@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from cnnbench.distributed.spec import Progress, TrialSpec, content
+from cnnbench.training.checkpoints import CheckpointFile
 
 # Tune reads these when it is imported.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no TensorBoard, CSV and JSON beside the ledger
@@ -25,12 +26,15 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a DDP trial
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a table even at verbose=0
 
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 MAX_RETRIES = 2
+MEMORY_KILL = "Ray's memory monitor ended its process, because its host was running out of memory"
 
 
 class Interrupted(Exception):
@@ -51,6 +55,9 @@ class Stage(Protocol):
 
     def retried(self, progress: Progress, reason: str) -> None:
         """A trial whose process died will be run again, from its last checkpoint."""
+
+    def note(self, progress: Progress, text: str) -> None:
+        """What the user should hear of a trial that goes on."""
 
     def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
         """A trial's end: completed, pruned, diverged, out-of-memory or failed."""
@@ -98,7 +105,10 @@ class _Referee(FIFOScheduler):
 
     def on_trial_error(self, controller: Any, trial: Trial) -> None:
         lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
-        self._table.lost(trial.trial_id, f"its process died ({lines[-1][:200]})" if lines else "its process died")
+        if any(MEMORY_KILL in line for line in lines):
+            self._table.lost(trial.trial_id, MEMORY_KILL)
+        else:
+            self._table.lost(trial.trial_id, f"its process died ({lines[-1][:200]})" if lines else "its process died")
 
 
 class _Table:
@@ -113,9 +123,27 @@ class _Table:
         self._interrupted = interrupted
         self._again: list[Progress] = []
         self.flying: dict[str, Progress] = {}
+        self.fault: Exception | None = None  # the stage's own, such as a full disk: it ends the stage
+
+    @contextmanager
+    def _stage_faults(self) -> Iterator[None]:
+        """Tune would take the stage's errors for a trial's, or hide them in a TuneError."""
+        try:
+            yield
+        except Exception as error:
+            self.fault = self.fault or error
+
+    @property
+    def stopped(self) -> bool:
+        return self.fault is not None or self._interrupted.is_set()
 
     def ask(self, trial_id: str) -> TrialSpec | None:
-        if self._interrupted.is_set():
+        with self._stage_faults():
+            return self._ask(trial_id)
+        return None
+
+    def _ask(self, trial_id: str) -> TrialSpec | None:
+        if self.stopped:
             return None
         if self._again:
             progress = self._again.pop(0)
@@ -132,9 +160,16 @@ class _Table:
 
     def report(self, trial_id: str, said: Mapping[str, Any] | None) -> bool:
         """Takes a trial's report; True if it should be stopped."""
+        with self._stage_faults():
+            return self._report(trial_id, said)
+        return True
+
+    def _report(self, trial_id: str, said: Mapping[str, Any] | None) -> bool:
         progress = self.flying.get(trial_id)
-        if progress is None or said is None:
+        if progress is None or said is None or self.fault is not None:
             return False
+        for note in said.get("notes", ()):
+            self._stage.note(progress, note)
         progress.reports += 1
         progress.facts.update(said.get("facts", {}))
         for name in ("images", "peak_memory_mb"):
@@ -157,25 +192,30 @@ class _Table:
     def lost(self, trial_id: str, reason: str) -> None:
         """A trial's process ended without a word: run it again, at most MAX_RETRIES times."""
         progress = self.flying.pop(trial_id, None)
-        if progress is None or self._interrupted.is_set():
+        if progress is None or self.stopped:
             return
-        if progress.retries < MAX_RETRIES:
-            progress.retries += 1
-            self._stage.retried(progress, reason)
-            self._again.append(progress)
-        else:
-            self._stage.finish(progress, "failed", f"gave up after {MAX_RETRIES} retries: {reason}", {})
+        with self._stage_faults():
+            if progress.retries < MAX_RETRIES:
+                first = CheckpointFile(Path(progress.spec.checkpoint)).epoch() + 1
+                progress.retried.append(f"{reason}; retry {progress.retries + 1}/{MAX_RETRIES} from epoch {first}")
+                self._stage.retried(progress, progress.retried[-1])
+                self._again.append(progress)
+            else:
+                advice = "; try a smaller batch_size, or fewer trials at once" if reason == MEMORY_KILL else ""
+                status = "out-of-memory" if reason == MEMORY_KILL else "failed"
+                reasons = f"gave up after {MAX_RETRIES} retries: {reason}{advice}"
+                self._stage.finish(progress, status, reasons, {})
 
 
 class _StopWhen(Stopper):
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
+    def __init__(self, table: _Table) -> None:
+        self._table = table
 
     def __call__(self, trial_id: str, result: Any) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._event.is_set()
+        return self._table.stopped
 
     def __reduce__(self) -> Any:  # Tune pickles its stopper into a snapshot, and a lock can't be pickled
         return FIFOScheduler, ()
@@ -221,12 +261,27 @@ def run_stage(
 ) -> None:
     """Runs a stage until it has no trial left, or ``time_limit_s`` has passed and the running ones are finished.
 
-    resources: Tune's resources of one trial; reuse: keep its process warm for the next. Raises Interrupted.
+    resources: Tune's resources of one trial; reuse: keep its process warm for the next. Raises Interrupted, and what
+    the stage itself raised.
     """
     table = _Table(stage, time_limit_s, interrupted)
+    try:
+        _run(table, stage.name, trainable, resources, concurrent, reuse, folder)
+    except Exception:
+        if table.fault is None:
+            raise
+    if table.fault is not None:
+        raise table.fault
+    if interrupted.is_set():
+        raise Interrupted
+
+
+def _run(
+    table: _Table, name: str, trainable: Callable[..., Any], resources: Any, concurrent: int, reuse: bool, folder: Path
+) -> None:
     tune.run(
         trainable,
-        name=stage.name,
+        name=name,
         num_samples=-1,  # until the searcher says FINISHED
         search_alg=_Asker(table),
         scheduler=_Referee(table),
@@ -237,8 +292,25 @@ def run_stage(
         trial_dirname_creator=_trial_name,
         raise_on_failed_trial=False,
         storage_path=str(folder.resolve()),
-        stop=_StopWhen(interrupted),
+        stop=_StopWhen(table),
         verbose=0,
     )
-    if interrupted.is_set():
-        raise Interrupted
+
+
+class _KilledForMemory(RayActorError):
+    """A process that Ray's memory monitor has ended."""
+
+
+def _memory_kills_end_one_trial() -> None:
+    """Tune (2.60) gives up a whole experiment when the memory monitor kills one of its processes: it does not know that
+    error. It is told of a process that died, and goes on."""
+    original = RayActorManager._actor_task_failed
+
+    def failed(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+        killed = isinstance(exception, OutOfMemoryError)
+        original(manager, tracked_actor_task, _KilledForMemory(error_msg=MEMORY_KILL) if killed else exception)
+
+    RayActorManager._actor_task_failed = failed  # type: ignore[method-assign, assignment]
+
+
+_memory_kills_end_one_trial()

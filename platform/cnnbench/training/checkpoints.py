@@ -5,13 +5,13 @@ import io
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cnnbench.training.whole_file import sync_folder, write_aside
+from cnnbench.training.whole_file import set_aside, sync_folder, write_aside
 
 MAGIC = b"cnnbench-checkpoint 1 "
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class CheckpointFile:
 
     path: Path
     every_s: float = 60.0
+    notes: list[str] = field(default_factory=list)  # what its user should hear of, such as a damaged file
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
@@ -40,12 +41,14 @@ class CheckpointFile:
         """True once every_s seconds have passed since the last one, or since this object was made."""
         return time.monotonic() - self._last >= self.every_s
 
-    def save(self, state: dict[str, Any], fingerprint: str) -> None:
-        """Writes ``state`` (tensors, numbers, texts, lists, dicts). Raises WriteError, and leaves no half file."""
+    def save(self, state: dict[str, Any], fingerprint: str, epoch: int = 0) -> None:
+        """Writes ``state`` (tensors, numbers, texts, lists, dicts), which is that after ``epoch`` epochs. Raises
+        WriteError, and leaves no half file."""
         buffer = io.BytesIO()
         torch.save({"fingerprint": fingerprint, "state": state}, buffer)
         body = buffer.getvalue()
-        aside = write_aside(self.path, MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        header = MAGIC + hashlib.sha256(body).hexdigest().encode() + b" %d\n" % epoch
+        aside = write_aside(self.path, header + body)
         if self.path.exists():
             os.replace(self.path, self.previous)
         os.replace(aside, self.path)
@@ -55,8 +58,8 @@ class CheckpointFile:
     def load(self, fingerprint: str) -> dict[str, Any] | None:
         """The newest state that is whole and of this ``fingerprint``, on the CPU; None if there is none.
 
-        A damaged file is set aside as ``*.damaged`` with a warning in the log. One of another fingerprint belongs to
-        another configuration: it is passed over with a warning.
+        A damaged file is set aside as ``*.damaged``, with a warning in the log and in ``notes``. One of another
+        fingerprint belongs to another configuration: it is passed over with a warning.
         """
         for file in (self.path, self.previous):
             if not file.exists():
@@ -64,15 +67,27 @@ class CheckpointFile:
             try:
                 content = _read(file)
             except BadCheckpoint as error:
-                damaged = file.with_name(file.name + ".damaged")
-                os.replace(file, damaged)
-                log.warning("%s: %s; set aside as %s, using an earlier state", file, error, damaged.name)
+                earlier = self.previous.name if file == self.path and self.previous.exists() else "no earlier state"
+                note = f"quarantined {file.name} as {set_aside(file).name} ({error}), using {earlier}"
+                log.warning("%s: %s", file, note)
+                self.notes.append(note)
                 continue
             if content["fingerprint"] == fingerprint:
                 state: dict[str, Any] = content["state"]
                 return state
             log.warning("%s: belongs to another configuration; not used", file)
         return None
+
+    def epoch(self) -> int:
+        """How many epochs the newest file says it has; 0 if there is none. Reads its first line alone."""
+        for file in (self.path, self.previous):
+            try:
+                with open(file, "rb") as opened:
+                    fields = opened.readline(200).split()
+                return int(fields[3])
+            except (OSError, ValueError, IndexError):
+                continue
+        return 0
 
     def remove(self) -> None:
         """Deletes both files, for a training that is recorded as finished."""
@@ -83,7 +98,7 @@ class CheckpointFile:
 def _read(file: Path) -> dict[str, Any]:
     content = file.read_bytes()
     header, _, body = content.partition(b"\n")
-    if header != MAGIC + hashlib.sha256(body).hexdigest().encode():
+    if not header.startswith(MAGIC) or header.split()[2:3] != [hashlib.sha256(body).hexdigest().encode()]:
         raise BadCheckpoint(f"checksum differs ({len(content)} bytes)")
     try:
         loaded: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)  # never runs code

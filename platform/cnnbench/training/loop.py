@@ -32,6 +32,7 @@ from cnnbench.training.recipe import Recipe
 from cnnbench.training.schedules import learning_rate, stops_early
 from cnnbench.training.tally import Tally
 from cnnbench.training.weights import save_weights
+from cnnbench.training.whole_file import WriteError
 
 
 def set_seed(seed: int) -> None:
@@ -240,7 +241,11 @@ class _Run:
                 "history": [dataclasses.asdict(metrics) for metrics in self.history],
                 "images": self.images,
             }
-            checkpoint.save(state, self.fingerprint)
+            try:
+                checkpoint.save(state, self.fingerprint, epoch)
+            except WriteError as error:  # a full disk: the training itself can go on without it
+                if not any(note.startswith(str(checkpoint.path)) for note in checkpoint.notes):
+                    checkpoint.notes.append(str(error))
 
     def restore(self, checkpoint: CheckpointFile) -> None:
         """Goes on from rank 0's checkpoint, if it has one of this configuration."""

@@ -1,8 +1,11 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 class WriteError(OSError):
@@ -28,6 +31,29 @@ def write_aside(path: Path, content: bytes) -> Path:
 def write_whole(path: Path, text: str) -> None:
     """Replaces a small text file: a reader sees the old one or the new one. Raises WriteError."""
     os.replace(write_aside(path, text.encode()), path)
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged file to ``*.damaged``, so that nothing reads it again, and returns where it lies."""
+    damaged = path.with_name(path.name + ".damaged")
+    os.replace(path, damaged)
+    return damaged
+
+
+def read_json(path: Path, say: Callable[[str], None], using: str) -> dict[str, Any] | None:
+    """A JSON object; None if there is no such file, or if it is damaged: it is set aside then, and ``say`` told what is
+    used in its place."""
+    try:
+        read = json.loads(path.read_bytes())
+        if isinstance(read, dict):
+            return read
+        reason = "no JSON object"
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        reason = f"not JSON: {error}"
+    say(f"quarantined {path.name} as {set_aside(path).name} ({reason}), using {using}")
+    return None
 
 
 def sync_folder(folder: Path) -> None:
