@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check matrix ui clean
+.PHONY: help setup run test check check-page matrix ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
 	@echo "make run         the study search_spaces/digits.yaml, from search to leaderboard"
 	@echo "make test        the tests, but for those marked slow"
-	@echo "make check       ruff, mypy and the import rules"
+	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
 	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: trials, train, components"
 	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
 	@echo "make ui          the MLflow UI"
@@ -49,6 +49,16 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
+	@if command -v npm >/dev/null || test -n "$$CI"; then $(MAKE) --no-print-directory check-page; \
+	else echo "make check: no npm here, so the types of the report page's script were not checked"; fi
+
+# TypeScript reads the page's JavaScript and its JSDoc types; nothing that npm installs is shipped.
+check-page: node_modules/.package-lock.json
+	node_modules/.bin/tsc
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 matrix: setup
 	$(BIN)/python tests/matrix.py

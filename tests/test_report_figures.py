@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cnnbench.report import leaderboard
-from cnnbench.report.accuracy_cost import accuracy_figure, accuracy_points, accuracy_range, pareto_front
+from cnnbench.report.accuracy_cost import COSTS, accuracy_figure, accuracy_points, accuracy_range, pareto_front
 from cnnbench.report.curves import curves_figure, mean_curve, panels
 from cnnbench.report.details import accuracy_facts, details
 from cnnbench.report.formats import round_count
@@ -68,7 +68,7 @@ def test_labels_meet_neither_each_other_nor_a_mark():
 def test_a_chart_shows_each_row_that_has_an_accuracy(variant):
     cells = as_json_rows(leaderboard(invented_study(epochs=3)))
     chart = accuracy_points(cells, "macs", {cell["architecture"]: "s0" for cell in cells})
-    drawn = accuracy_figure(chart, "MACs", variant)
+    drawn = accuracy_figure(chart, COSTS[0], variant)
     assert set(re.findall(r'data-row="([^"]+)"', drawn)) == {point.row for point in chart}
     assert len(chart) == 9
 

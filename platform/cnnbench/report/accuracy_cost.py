@@ -1,6 +1,7 @@
-"""Test accuracy against a cost (MACs, parameters): one point a row, its interval, and the Pareto front."""
+"""Test accuracy against a cost (MACs, parameters, latency) or the year: one point a row, its interval, and the Pareto
+front."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,43 @@ from cnnbench.report.svg import Axis, Box, Plot, linear_axis, log_axis, place_la
 RADIUS = 4.5
 LABELLED = 40  # rows that get a label where there is room for it, the best ones; the others have a tooltip
 SIZES = {"wide": Plot(600, 400), "narrow": Plot(360, 340, left=40)}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A field of the leaderboard's rows as the x axis: ``name`` in the caption, ``unit`` below the axis, ``seen``: what
+    the figure shows."""
+
+    field: str
+    name: str
+    unit: str
+    seen: str
+    text: Callable[[float], str] = count
+    tick: Callable[[float], str] = round_count
+    log: bool = True
+
+
+_FRONT = (
+    "Dashed: the Pareto front, which no row is both above and to the left of. What lies right of it and below costs "
+    "more than a better one."
+)
+COSTS = (
+    Cost("macs", "MACs", "multiply-accumulates of one image, forward (log scale)", _FRONT),
+    Cost("params", "parameters", "parameters (log scale)", _FRONT),
+    Cost(
+        *("latency_ms", "latency", "milliseconds for one image on the finals' machine, median (log scale)", _FRONT),
+        text=lambda value: f"{value:.3g} ms",
+        tick=lambda value: f"{value:g}",
+    ),
+)
+YEAR = Cost(
+    *("year", "year of publication", "year"),
+    "Classic networks stand on the left, modern ones on the right. Dashed: the best up to that year; what lies below "
+    "is beaten by something as old or older. All rows had the same budget and recipe, which the papers had not.",
+    text=lambda value: f"{value:.0f}",
+    tick=lambda value: f"{value:.0f}",
+    log=False,
+)
 
 
 @dataclass(frozen=True)
@@ -58,19 +96,18 @@ def pareto_front(rows: Sequence[tuple[str, float, float]]) -> set[str]:
     }
 
 
-def accuracy_figure(chart: Sequence[Point], title: str, variant: str) -> Markup:
+def accuracy_figure(chart: Sequence[Point], cost: Cost, variant: str) -> Markup:
     """The chart as SVG; ``variant``: wide or narrow. Rows far below the rest are drawn at the lower edge, as arrows."""
     plot = SIZES[variant]
     box = plot.box
     floor, top = accuracy_range([(point.accuracy, point.half) for point in chart])
     digits = 0 if top - floor > 0.05 else 1 if top - floor > 0.005 else 2
-    costs = [point.cost for point in chart]
-    x = log_axis(min(costs) / 1.5, max(costs) * 1.5, box.x1, box.x2, round_count)
+    x = _cost_axis([point.cost for point in chart], cost, box)
     y = linear_axis(floor, top, box.y2, box.y1, lambda value: points(value, digits))
     places = [(x(point.cost), y(max(point.accuracy, floor))) for point in chart]
     intervals = [_interval(point, y, floor, top) for point in chart]
     placed = list(zip(chart, places, intervals, strict=True))
-    marks = [_mark(point, place, interval, point.accuracy < floor) for point, place, interval in reversed(placed)]
+    marks = [_mark(point, cost, place, interval, point.accuracy < floor) for point, place, interval in reversed(placed)]
     # Labels keep clear of all marks and intervals, and of the front's line where there is room.
     around = RADIUS + 1
     obstacles = [Box(px - around, py - around, px + around, py + around) for px, py in places]
@@ -82,8 +119,16 @@ def accuracy_figure(chart: Sequence[Point], title: str, variant: str) -> Markup:
     )
     drawn = [label.draw(point.series) for label, point in zip(labels, chart, strict=False) if label]
     front = tag("polyline", class_="front", points=" ".join(f"{px:.1f},{py:.1f}" for px, py in corners))
-    description = f"Test accuracy in percent against {title}: {len(chart)} rows; the table below has the figures."
-    return plot.drawing(plot.frame(x, y, title), front, *marks, *drawn, label=description, variant=variant)
+    description = f"Test accuracy in percent against {cost.name}: {len(chart)} rows; the table below has the figures."
+    return plot.drawing(plot.frame(x, y, cost.unit), front, *marks, *drawn, label=description, variant=variant)
+
+
+def _cost_axis(costs: Sequence[float], cost: Cost, box: Box) -> Axis:
+    if cost.log:
+        return log_axis(min(costs) / 1.5, max(costs) * 1.5, box.x1, box.x2, cost.tick)
+    margin = max(0.06 * (max(costs) - min(costs)), 1.0)
+    axis = linear_axis(min(costs) - margin, max(costs) + margin, box.x1, box.x2, cost.tick)
+    return Axis(axis.to_pixel, tuple((tick, text) for tick, text in axis.ticks if tick == int(tick)))
 
 
 def accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -102,12 +147,12 @@ def _interval(point: Point, y: Axis, floor: float, top: float) -> tuple[float, f
     return y(min(point.accuracy + point.half, top)), y(max(point.accuracy - point.half, floor))
 
 
-def _mark(point: Point, place: tuple[float, float], interval: tuple[float, float], below: bool) -> Markup:
+def _mark(point: Point, cost: Cost, place: tuple[float, float], interval: tuple[float, float], below: bool) -> Markup:
     px, py = place
     half = f" ± {points(point.half)}" if point.half else ""
-    title = tag("title", f"{visible(point.row, 60)}\n{points(point.accuracy)}{half} %\n{count(point.cost)}")
+    title = tag("title", f"{visible(point.row, 60)}\n{points(point.accuracy)}{half} %\n{cost.text(point.cost)}")
     target = tag("circle", class_="target", cx=px, cy=py, r=12)
-    common = {"class_": f"point {point.series}" + " hollow" * (not point.ranked), "data_row": visible(point.row)}
+    common = {"class_": f"point titled {point.series}" + " hollow" * (not point.ranked), "data_row": visible(point.row)}
     if below:
         arrow = tag("path", class_="dot", d=f"M{px - 5:.1f} {py - 9:.1f}h10l-5 8z")
         return tag("g", title, arrow, target, **common)

@@ -81,6 +81,16 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
     return found
 
 
+def row_panel(row: Row) -> Panel | None:
+    """One row's own accuracies: of its finals while they train, and of the chosen trial on validation images."""
+    found = {
+        "training, finals": mean_curve([final.epochs for final in row.scored], "train_accuracy"),
+        "validation, chosen trial": mean_curve([row.chosen.epochs] if row.chosen else [], "val_accuracy"),
+    }
+    curves = {name: curve for name, curve in found.items() if any(value is not None for value in curve)}
+    return Panel("row", "Accuracy, %", "", True, curves) if curves else None
+
+
 def mean_curve(runs: Sequence[Sequence[EpochPoint]], metric: str) -> Curve:
     """The mean over the runs at each epoch, as far as all of them went (early stopping ends some before others)."""
     by_epoch = [{point.epoch: getattr(point, metric) for point in run} for run in runs]
@@ -99,7 +109,7 @@ def shown_steps(panel: Panel, most: int = 8) -> list[int]:
     return sorted({round(last ** (step / (most - 1))) for step in range(most)} | {1, last})
 
 
-def curves_figure(panel: Panel, series: Mapping[str, str], variant: str) -> Markup:
+def curves_figure(panel: Panel, series: Mapping[str, str], variant: str, label: str = "") -> Markup:
     """One panel as SVG; ``series``: row → its CSS class. The script reads where the steps lie from data-steps."""
     plot = SIZES[variant]
     box = plot.box
@@ -121,7 +131,7 @@ def curves_figure(panel: Panel, series: Mapping[str, str], variant: str) -> Mark
         *areas,
         *paths,
         cursor,
-        label=f"{panel.title} by {panel.x}, {len(panel.curves)} rows; the table below has the figures.",
+        label=label or f"{panel.title} by {panel.x}, {len(panel.curves)} rows; the table below has the figures.",
         variant=variant,
         data_panel=panel.key,
         data_steps=f"1 {max(panel.steps, 2)} {box.x1:g} {box.x2:g}",

@@ -1,12 +1,15 @@
 """What a leaderboard row opens to: its finals, its configuration, and what the network confuses."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from cnnbench.ledger import ClassScore, TrialRecord
-from cnnbench.report.formats import points
+from cnnbench.report.formats import points, tally, value, without_secrets
 from cnnbench.report.rows import Row
 from cnnbench.statistics import mean_interval, prediction_interval, sampling_error
 
@@ -34,6 +37,20 @@ class Details:
     omitted_classes: int
     matrix: tuple[tuple[Confusion, ...], ...]
     confusions: tuple[Confusion, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of a configuration; ``default``: without a study's say, None where that is not known."""
+
+    name: str
+    value: str
+    default: str | None
+    sites: int | None
+
+    @property
+    def changed(self) -> bool:
+        return self.default is not None and self.value != self.default
 
 
 def details(row: Row) -> Details:
@@ -95,3 +112,63 @@ def _summed(finals: Sequence[TrialRecord]) -> tuple[tuple[Confusion, ...], ...]:
             tuple(Confusion(name, other, number, number / total) for other, number in zip(names, images, strict=True))
         )
     return tuple(lines)
+
+
+# ---------------------------------------------------------------- what made the row
+
+
+def configuration_lines(cell: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Setting]:
+    """A leaderboard row's options, components and hyperparameters beside their defaults."""
+    known = {name: value(default) for name, default in defaults.items()}
+    lines = [Setting(name, value(each), _OPTIONS.get(name), None) for name, each in cell["options"].items()]
+    for kind, each in cell["components"].items():
+        lines.append(Setting(kind, value(each), known.get(kind), cell["component_sites"][kind]))
+    lines += [Setting(name, value(each), known.get(name), None) for name, each in cell["hyperparameters"].items()]
+    return lines
+
+
+_OPTIONS = {"width": "1", "depth": "1"}  # an option that was left at its default may not be recorded
+
+
+def environment(row: Row) -> list[tuple[str, str]]:
+    """(what, value) of where the row's finals ran, or without any, its trials; a tally where they differ."""
+    records = row.finals or row.trials
+    if not records:
+        return []
+    machines = [record.machine for record in records]
+    versions = sorted({name for machine in machines for name in machine.versions})
+    speeds = [f"{record.speed.device}, {record.speed.threads} threads" for record in records if record.speed]
+    return [
+        ("device", tally(machine.device for machine in machines)),
+        ("precision", tally(m.precision + ", channels last" * m.channels_last for m in machines)),
+        ("workers a run", tally(str(machine.workers) for machine in machines)),
+        ("CPUs of the host", tally(str(machine.host_cpus) for machine in machines)),
+        *([("latency measured on", tally(speeds))] if speeds else []),
+        ("peak memory", f"{max(machine.peak_memory_mb for machine in machines):,.0f} MB"),
+        ("commit", tally(record.commit for record in records)),
+        ("Python", tally(machine.python for machine in machines)),
+        *((name, tally(machine.versions.get(name, "not recorded") for machine in machines)) for name in versions),
+        ("from", min(record.started_utc for record in records)),
+        ("to", max(record.finished_utc for record in records)),
+    ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training's run in MLflow."""
+
+    experiment: str
+    id: str
+
+    def link(self, tracking_uri: str | None) -> str | None:
+        """Where it stands on an MLflow server; None for a store without one."""
+        if not tracking_uri or not tracking_uri.startswith(("http://", "https://")):
+            return None
+        return f"{without_secrets(tracking_uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{self.id}"
+
+
+def reproduce_command(study: Mapping[str, Any], name: str, row_id: str) -> str:
+    """What runs a row again, from the folder that the study was run in."""
+    storage = PurePosixPath(str(study.get("storage") or "results"))
+    place = PurePosixPath("results") if storage.is_absolute() or "~" in storage.parts else storage
+    return shlex.join(["cnnbench", "reproduce", str(place / name), row_id])

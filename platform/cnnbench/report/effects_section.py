@@ -1,4 +1,4 @@
-"""The page's section "Effects of components": a heat map, its figures as a table, and PED-ANOVA importances beside."""
+"""The page's section "Effects of components": a heat map, and its figures as a table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,6 @@ from markupsafe import Markup
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.effects import ALPHA, pooled_effects
 from cnnbench.report.formats import DASH, MINUS, value, visible
-from cnnbench.report.importance import FEWEST_TRIALS, ped_anova
-from cnnbench.report.rows import Row, ordinary
 from cnnbench.report.svg import CHARACTER, tag
 
 CELL = (48.0, 22.0)  # px
@@ -35,9 +33,7 @@ class Cell:
     tooltip: str = ""
 
 
-def effects_section(
-    table: pd.DataFrame, records: Sequence[TrialRecord], rows: Sequence[Row], space: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def effects_section(table: pd.DataFrame, records: Sequence[TrialRecord]) -> dict[str, Any] | None:
     """What the template shows of ``effects_table``'s table; None where it is empty."""
     if table.empty:
         return None
@@ -49,8 +45,6 @@ def effects_section(
         "test_reads": sum(record.test is not None for record in measured),
         "lines": table_lines(table),
         "pooled": pooled_lines(table),
-        "importances": importances(ordinary(rows), space),
-        "fewest_trials": FEWEST_TRIALS,
     }
 
 
@@ -94,23 +88,6 @@ def pooled_lines(table: pd.DataFrame) -> list[list[str]]:
         ]
         for line in pooled_effects(table).to_dict("records")
     ]
-
-
-def importances(rows: Sequence[Row], space: Mapping[str, Any]) -> dict[str, Any]:
-    """Row → hyperparameter → its share in percent, as text; and the hyperparameters, the most important first."""
-    found = {row.label: ped_anova(row.trials, space) for row in rows}
-    names = {name for shares in found.values() for name in shares}
-    total = {name: sum(shares.get(name, 0.0) for shares in found.values()) for name in names}
-    ordered = sorted(names, key=lambda name: (-total[name], name))
-    lines = [
-        (
-            visible(row.label),
-            str(sum(trial.status == "completed" for trial in row.trials)),
-            [f"{100 * found[row.label][name]:.0f}" if name in found[row.label] else DASH for name in ordered],
-        )
-        for row in rows
-    ]
-    return {"names": ordered, "lines": lines}
 
 
 # ---------------------------------------------------------------- the heat map
@@ -200,4 +177,4 @@ def _draw(cell: Cell, x: float, y: float) -> Markup:
         y=y + 15,
         text_anchor="middle",
     )
-    return tag("g", tag("title", cell.tooltip), box, text) if cell.tooltip else tag("g", box, text)
+    return tag("g", tag("title", cell.tooltip), box, text, class_="titled") if cell.tooltip else tag("g", box, text)

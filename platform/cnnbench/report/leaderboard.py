@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
-from cnnbench.ledger import TrialRecord
+from cnnbench.ledger import Speed, TrialRecord
 from cnnbench.report.comparison import budget_text, final_indices, originals, ranked_budget
 from cnnbench.report.formats import listed
 from cnnbench.report.rows import Row, SearchBudget, by_row, configuration
@@ -20,6 +21,7 @@ COLUMNS = (
     *("search_device_seconds", "final_device_seconds", "search_epochs", "final_epochs", "device", "precision"),
     *("components", "component_sites", "hyperparameters", "options", "remark"),
     *("search_epochs_asked", "test_sampling_error", "control", "control_of", "row_id"),
+    *("latency_ms", "latency_ms_p95", "throughput"),
 )
 WHOLE = (
     *("rank_group", "year", "n_seeds", "params", "macs", "flops", "trainable_params", "search_epochs"),
@@ -33,7 +35,8 @@ def leaderboard(records: Iterable[TrialRecord], *, rows: Sequence[str] = (), alp
 
     Accuracies are in [0, 1]; ``test_accuracy_ci95`` is half the width of the 95 % interval over seeds;
     ``trials_failed`` counts failed, diverged and out-of-memory trials; device-seconds are summed over the search, and
-    the mean of one final; ``p_best`` is the adjusted p-value of the difference from the best row;
+    the mean of one final; latency is that of one image, throughput in images per second, both medians over the finals;
+    ``p_best`` is the adjusted p-value of the difference from the best row;
     ``test_sampling_error`` is the standard error that the test set's size leaves. Only rows of one search budget are
     ranked. They come first, best first, a control last in its group; then those without a rank, with a ``remark`` that
     says why; a majority-class baseline closes the table. A control's search columns are empty. ``row_id`` is what
@@ -69,6 +72,13 @@ def leaderboard(records: Iterable[TrialRecord], *, rows: Sequence[str] = (), alp
     return table.loc[best_first].astype(dict.fromkeys(WHOLE, "Int64")).reset_index(drop=True)
 
 
+def compared_scores(records: Iterable[TrialRecord], rows: Sequence[str] = ()) -> pd.DataFrame:
+    """Test accuracies, rows by finals, of the rows that the paired test may compare; NaN where a final is missing."""
+    groups = by_row(records, rows)
+    scores = _scores(groups)
+    return scores[_compared(groups, originals(groups), ranked_budget(groups))]
+
+
 def as_csv(table: pd.DataFrame) -> str:
     """CSV with a header; nested columns as JSON, missing values empty."""
     flat = table.copy()
@@ -91,14 +101,18 @@ def _ranks(rows: Sequence[Row], repeated: Mapping[str, Row], budget: SearchBudge
     """``rank_groups`` of the rows that had this search budget; the others' means and intervals, without a rank."""
     scores = _scores(rows)
     controls = [row.label for row in rows if row.control]
-    compared = [
-        row.control != "majority" and repeated.get(row.label, row).search_budget == (budget or row.search_budget)
-        for row in rows
-    ]
+    compared = _compared(rows, repeated, budget)
     apart = [not each for each in compared]
     ranked, others = (rank_groups(scores[part], alpha=alpha, controls=controls) for part in (compared, apart))
     others[["rank_group", "p_best"]] = float("nan")
     return pd.concat([ranked, others]).loc[scores.index]
+
+
+def _compared(rows: Sequence[Row], repeated: Mapping[str, Row], budget: SearchBudget | None) -> list[bool]:
+    return [
+        row.control != "majority" and repeated.get(row.label, row).search_budget == (budget or row.search_budget)
+        for row in rows
+    ]
 
 
 def _scores(rows: Sequence[Row]) -> pd.DataFrame:
@@ -119,6 +133,7 @@ def _facts(row: Row) -> dict[str, Any]:
         "test_loss_mean": _mean([final.test.loss for final in row.scored if final.test]),
         "final_device_seconds": _mean([final.budget.device_seconds for final in row.scored]),
         "final_epochs": _mean([final.budget.epochs for final in row.scored]),
+        **_speed([final.speed for final in row.scored if final.speed]),
         "test_sampling_error": (
             sampling_error(accuracy, final.split.test) if accuracy is not None and final and final.split.test else None
         ),
@@ -156,6 +171,16 @@ def _network(record: TrialRecord | None, *, chosen: bool) -> dict[str, Any]:
         "component_sites": {kind: record.components[kind].sites for kind in components},
         "hyperparameters": hyperparameters,
         "options": options,
+    }
+
+
+def _speed(speeds: Sequence[Speed]) -> dict[str, float]:
+    if not speeds:
+        return {}
+    return {
+        "latency_ms": median(speed.latency_ms_median for speed in speeds),
+        "latency_ms_p95": median(speed.latency_ms_p95 for speed in speeds),
+        "throughput": median(speed.throughput for speed in speeds),
     }
 
 

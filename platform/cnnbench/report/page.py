@@ -1,12 +1,9 @@
 """The leaderboard page: records in, one self-contained HTML file and its tables out."""
 
-import base64
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +12,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report import accuracy_cost, comparison, curves, formats, price, provenance, summary
-from cnnbench.report.details import accuracy_facts, details
+from cnnbench.report import accuracy_cost, columns, comparison, curves, formats, price, provenance, summary
+from cnnbench.report import details as row_details
 from cnnbench.report.effects import effects_csv, effects_table
 from cnnbench.report.effects_section import effects_section
+from cnnbench.report.importance_section import importance_section
 from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
+from cnnbench.report.pairs import pairs
 from cnnbench.report.rows import Row, by_row, ordinary
+from cnnbench.report.script import asset, script, script_hash
 from cnnbench.report.svg import Axis, linear_axis, tag
+from cnnbench.report.trials_figure import Trials, trials_figure, tried
 from cnnbench.report.tuning import tuning_panel
 
 COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
 CURVES = 30  # rows in the learning curves at most, the best ones
 BAR = (112.0, 18.0)  # px of an interval bar in the table
-COSTS = (
-    ("macs", "MACs", "multiply-accumulates of one image, forward (log scale)"),
-    ("params", "parameters", "parameters (log scale)"),
-)
 VARIANTS = ("wide", "narrow")
 
 
@@ -53,14 +50,15 @@ def write_report(
     generated_utc: str,
     tracking_uri: str | None,
     prediction: Mapping[str, Any] | None = None,
+    runs: Mapping[str, row_details.Run] | None = None,
 ) -> Leaderboard:
     """Writes index.html, leaderboard.csv and leaderboard.json into ``folder``.
 
-    study: the resolved study as plain JSON values; shown as it is, without secrets and folders. Three keys are read:
-    ``study`` (or ``name``); ``rows``, the labels of all rows, so that one without any record is shown too; and
-    ``space``, what was searched. Where effects were measured, effects.csv is written too.
+    study: the resolved study as plain JSON values; shown as it is, without secrets and folders. These keys are read:
+    ``study`` (or ``name``); ``rows``, the labels of all rows, so that one without any record is shown too; ``space``,
+    what was searched; ``defaults``, of settings; ``storage``. Where effects were measured, effects.csv is written too.
     records: of that study. generated_utc: the only thing that differs between two reports of the same records.
-    prediction: the study's ``prediction.json``, if there is one.
+    prediction: the study's ``prediction.json``, if there is one. runs: trial id → its run in MLflow.
     Raises ValueError where records belong to several studies.
     """
     labels = tuple(study.get("rows", ()))
@@ -83,7 +81,11 @@ def write_report(
         settings=provenance.study_settings(study),
         provenance=provenance.provenance(rows, generated_utc, tracking_uri),
         prices=price.prices(prediction, rows),
-        effects=effects_section(effects, records, rows, study.get("space") or {}),
+        effects=effects_section(effects, records),
+        study=study,
+        compared=pairs(records),
+        tracking_uri=tracking_uri,
+        runs=runs or {},
     )
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "leaderboard.csv", as_csv(table))
@@ -94,16 +96,59 @@ def write_report(
     return Leaderboard(name, table, sentence, folder / "index.html", effects)
 
 
-def render(cells: Sequence[comparison.Cells], rows: Sequence[Row], **texts: object) -> str:
-    """The page's HTML; ``cells`` and ``rows`` in the same order."""
+def render(
+    cells: Sequence[comparison.Cells],
+    rows: Sequence[Row],
+    *,
+    study: Mapping[str, Any],
+    compared: Mapping[str, Any],
+    **texts: Any,
+) -> str:
+    """The page's HTML; ``cells`` and ``rows`` in the same order; compared: of ``pairs``."""
     networks = ordinary(rows)
     series = {row.label: "control" for row in rows}
     series |= {row.label: f"s{place}" if place < COLOURS else "rest" for place, row in enumerate(networks)}
     learning = curves.panels(networks[:CURVES])
     tuning = tuning_panel(networks[:CURVES])
     panels = [*learning, *([tuning] if tuning else [])]
+    trials = tried(networks)
     expected, distrust = comparison.control_statements(cells)
-    script = _asset("page.js")
+    code = script()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **texts,
+            cells=cells,
+            series=series,
+            columns=columns.COLUMNS,
+            headings=columns.headings(),
+            bars=_bars(cells),
+            costs=_cost_figures(cells, series),
+            learning=learning,
+            tuning=tuning,
+            drawings={
+                panel.key: [curves.curves_figure(panel, series, variant) for variant in VARIANTS] for panel in panels
+            },
+            shown_steps=curves.shown_steps,
+            curves_omitted=max(0, len(networks) - CURVES),
+            trials=trials,
+            trials_drawn=trials_figure(trials, series) if trials else "",
+            importance=importance_section(rows, study.get("space") or {}),
+            control_statements=expected,
+            details=[_details(row, cell, study, str(texts["name"])) for row, cell in zip(rows, cells, strict=True)],
+            with_defaults=bool(study.get("defaults")),
+            notices=[*distrust, *summary.notices(rows)],
+            protocol=provenance.protocol(rows),
+            style=Markup(asset("style.css")),
+            script=Markup(code),
+            script_hash=script_hash(code),
+            data=_as_script_data(_page_data(cells, panels, trials, compared, str(texts["name"]))),
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("cnnbench.report", "template"),
         autoescape=True,
@@ -119,39 +164,25 @@ def render(cells: Sequence[comparison.Cells], rows: Sequence[Row], **texts: obje
         value=formats.value,
         visible=formats.visible,
     )
-    return environment.get_template("page.html").render(
-        **texts,
-        cells=cells,
-        series=series,
-        bars=_bars(cells),
-        costs=_cost_figures(cells, series),
-        learning=learning,
-        tuning=tuning,
-        drawings={
-            panel.key: [curves.curves_figure(panel, series, variant) for variant in VARIANTS] for panel in panels
-        },
-        shown_steps=curves.shown_steps,
-        curves_omitted=max(0, len(networks) - CURVES),
-        control_statements=expected,
-        details=[details(row) for row in rows],
-        accuracy_facts=accuracy_facts,
-        notices=[*distrust, *summary.notices(rows)],
-        protocol=provenance.protocol(rows),
-        style=Markup(_asset("style.css")),
-        script=Markup(script),
-        script_hash=script_hash(script),
-        data=_as_script_data(_page_data(cells, panels, str(texts["name"]))),
-    )
+    return environment
 
 
-def script_hash(script: str) -> str:
-    """The Content-Security-Policy source that allows this script and no other."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
-
-
-def _asset(name: str) -> str:
-    return resources.files("cnnbench.report").joinpath("assets", name).read_text(encoding="utf-8")
+def _details(row: Row, cell: comparison.Cells, study: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the template shows of a row that is opened."""
+    panel, shown = curves.row_panel(row), formats.visible(row.label, 60)
+    colours = dict(zip(panel.curves, ("s0", "s1"), strict=False)) if panel else {}
+    return {
+        "row": row,
+        "scores": row_details.details(row),
+        "accuracy": row_details.accuracy_facts(row),
+        "configuration": row_details.configuration_lines(cell, study.get("defaults") or {}),
+        "environment": row_details.environment(row),
+        "reproduce": row_details.reproduce_command(study, name, cell["row_id"]) if cell["row_id"] else None,
+        "curve": curves.curves_figure(panel, colours, "narrow", label=f"Accuracy by epoch of {shown}")
+        if panel
+        else None,
+        "curves": colours,
+    }
 
 
 def _write(path: Path, text: str) -> None:
@@ -161,8 +192,14 @@ def _write(path: Path, text: str) -> None:
     os.replace(aside, path)
 
 
-def _page_data(cells: Sequence[comparison.Cells], panels: Sequence[curves.Panel], name: str) -> dict[str, Any]:
-    """What the script needs: the table for downloads, the curves for tooltips (four digits)."""
+def _page_data(
+    cells: Sequence[comparison.Cells],
+    panels: Sequence[curves.Panel],
+    trials: Trials | None,
+    compared: Mapping[str, Any],
+    name: str,
+) -> dict[str, Any]:
+    """What the script needs: the table, its pairs, the curves for tooltips (four digits); the trials for downloads."""
     shown = {
         panel.key: {
             "percent": panel.percent,
@@ -174,7 +211,14 @@ def _page_data(cells: Sequence[comparison.Cells], panels: Sequence[curves.Panel]
         }
         for panel in panels
     }
-    return {"name": name, "rows": cells, "panels": shown}
+    return {
+        "name": name,
+        "columns": columns.for_script(),
+        "rows": cells,
+        "pairs": compared,
+        "panels": shown,
+        "search": trials.plain() if trials else None,
+    }
 
 
 def _as_script_data(data: object) -> Markup:
@@ -187,11 +231,11 @@ def _as_script_data(data: object) -> Markup:
 
 def _cost_figures(cells: Sequence[comparison.Cells], series: Mapping[str, str]) -> list[dict[str, Any]]:
     figures = []
-    for cost, name, title in COSTS:
-        chart = accuracy_cost.accuracy_points(cells, cost, series)
+    for cost in (*accuracy_cost.COSTS, accuracy_cost.YEAR):
+        chart = accuracy_cost.accuracy_points(cells, cost.field, series)
         if chart:
-            drawn = [accuracy_cost.accuracy_figure(chart, title, variant) for variant in VARIANTS]
-            figures.append({"name": name, "points": chart, "drawn": drawn})
+            drawn = [accuracy_cost.accuracy_figure(chart, cost, variant) for variant in VARIANTS]
+            figures.append({"cost": cost, "points": chart, "drawn": drawn})
     return figures
 
 

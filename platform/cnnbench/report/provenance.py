@@ -81,7 +81,8 @@ def _precision(record: TrialRecord) -> str:
 
 def study_settings(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The resolved study file, flattened to (dotted key, value), without secrets and folders."""
-    return [(key, without_secrets(value(leaf))) for key, leaf in _leaves(study, "")]
+    shown = {key: branch for key, branch in study.items() if key != "defaults"}  # those stand in the rows' details
+    return [(key, without_secrets(value(leaf))) for key, leaf in _leaves(shown, "")]
 
 
 def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
