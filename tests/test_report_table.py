@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cnnbench.ledger import SearchLimit
 from cnnbench.report import leaderboard
 from cnnbench.report.leaderboard import COLUMNS, as_csv, as_json_rows
 from cnnbench.report.rows import by_row
@@ -129,6 +130,34 @@ def test_of_two_budgets_as_common_the_larger_one_is_ranked():
 def test_rows_without_all_their_finals_have_no_say_in_the_ranked_budget():
     unfinished = [record for n in range(3) for record in searched(f"late{n}", 0.9, 5)[:7]]
     assert board([*unfinished, *searched("a", 0.5, 4)])["a"]["rank_group"] == 1
+
+
+def limited(row: str, seconds: list[float], amount: float = 10.0, trials: int = 5, accuracy: float = 0.9):
+    """A row whose search might spend ``amount`` device-seconds in at most ``trials`` trials, and its finals."""
+    limit = SearchLimit(unit="device_seconds", amount=amount, trials=trials)
+    budget = trial("a", 0, 0.9).budget.model_copy(update={"search_limit": limit})
+    spent = [budget.model_copy(update={"device_seconds": each}) for each in seconds]
+    return [*(trial(row, n, 0.9, budget=each) for n, each in enumerate(spent)), *finals(row, accuracy)]
+
+
+def test_rows_of_equal_device_seconds_are_ranked_together_whatever_trials_they_had():
+    many, few, capped = (
+        limited("many", [3.0] * 4),
+        limited("few", [6.0, 4.5], accuracy=0.8),
+        limited("capped", [0.5] * 5),
+    )
+    rows = board([*many, *few, *capped])
+    assert {name: row["rank_group"] is None for name, row in rows.items()} == dict.fromkeys(rows, False)
+
+
+def test_a_row_whose_device_seconds_were_cut_short_or_others_is_not_ranked_with_them():
+    equal = [*limited("a", [3.0] * 4), *limited("b", [3.0] * 4, accuracy=0.8)]
+    rows = board([*equal, *limited("cut", [3.0, 1.0], accuracy=0.99), *limited("less", [9.0], amount=9.0)])
+    assert {name: row["rank_group"] for name, row in rows.items()} == {"a": 1, "b": 2, "cut": None, "less": None}
+    assert rows["cut"]["remark"] == (
+        "not ranked: its search had at most 2 trials of 4 device-seconds together, "
+        "the ranked rows' at most 5 trials of 10 device-seconds together"
+    )
 
 
 # ---------------------------------------------------------------- sampling error and controls

@@ -29,9 +29,9 @@ class Stage:
     def retried(self, progress: Progress, reason: str) -> None: ...
     def note(self, progress: Progress, text: str) -> None: ...
 
-    def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
+    def report(self, progress: Progress, point: Mapping[str, Any]) -> str | None:
         self.epochs.append(point["epoch"])
-        return point["epoch"] == 2 and point["val_accuracy"] < 0.2
+        return "by its rung" if point["epoch"] == 2 and point["val_accuracy"] < 0.2 else None
 
     def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
         self.ended.append((progress.spec.trial_id, status, progress.retries))

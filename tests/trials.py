@@ -39,11 +39,12 @@ def record(proposal: Proposal, points: list[float], status: str = "completed", *
 
 
 def run_trial(search: Search, proposal: Proposal) -> TrialRecord:
-    """Reports every epoch until the search prunes the trial, and tells its end."""
+    """Reports every epoch until the search prunes the trial or its row's 8 images an epoch are spent; tells its end."""
     points: list[float] = []
     for epoch in range(1, EPOCHS + 1):
         points.append(accuracy(proposal.values, epoch))
-        if search.report(proposal.row, proposal.index, epoch, points[-1]) and epoch < EPOCHS:
+        prune = search.report(proposal.row, proposal.index, epoch, points[-1])
+        if (search.spend(proposal.row, proposal.index, 8.0 * epoch) or prune) and epoch < EPOCHS:
             break
     done = record(proposal, points, "completed" if len(points) == EPOCHS else "pruned")
     search.tell(done)

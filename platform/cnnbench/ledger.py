@@ -105,6 +105,14 @@ class TestMetrics(Frozen):
     confusion: tuple[tuple[int, ...], ...]
 
 
+class SearchLimit(Frozen):
+    """What a row's search trials might spend together, where that is not their epochs."""
+
+    unit: Literal["images", "device_seconds"]
+    amount: float
+    trials: int = Field(description="the most trials, whatever they spend")
+
+
 class Budget(Frozen):
     """What a trial might spend, and what it spent."""
 
@@ -114,6 +122,7 @@ class Budget(Frozen):
     device_seconds: float = Field(description="seconds of training times workers, evaluation included")
     reports: int = 0
     retries: int = 0
+    search_limit: SearchLimit | None = Field(default=None, description="of a search trial's row")
 
 
 class Machine(Frozen):

@@ -88,11 +88,21 @@ class Architecture(Part):
 
 
 class Budget(Part):
-    """What each architecture gets: the same number of trials, each with the same maximum of epochs."""
+    """What each architecture's search gets: the same number of trials, each with the same maximum of epochs. Where
+    ``images`` or ``device_seconds`` is given, its trials get so much of that together, and ``trials`` is their most."""
 
     trials: PositiveInt
     epochs: PositiveInt
+    images: PositiveInt | None = None  # trained on, each as often as it was
+    device_seconds: PositiveFloat | None = None  # of training and validation, times workers
     time_limit_s: PositiveFloat | None = None  # of one run's search; trials that run then finish
+
+    @property
+    def limit(self) -> tuple[Literal["images", "device_seconds"], float] | None:
+        """What an architecture's trials may spend together: (unit, amount); None: their epochs."""
+        if self.images is not None:
+            return "images", float(self.images)
+        return None if self.device_seconds is None else ("device_seconds", self.device_seconds)
 
 
 class Constraints(Part):
@@ -300,6 +310,8 @@ def _check_names(study: Study, vocabulary: Vocabulary) -> list[str]:
             "if that is meant, say why in finals.few_seeds_reason"
         )
     errors += _check_effects(study.effects.components, vocabulary)
+    if study.budget.images is not None and study.budget.device_seconds is not None:
+        errors.append("budget: images and device_seconds are given; architectures get the same of one of them")
     if study.search.min_epochs > study.budget.epochs:
         errors.append(f"search.min_epochs: {study.search.min_epochs} is more than budget.epochs, {study.budget.epochs}")
     return errors

@@ -1,6 +1,7 @@
 """A whole study: plan, search, freeze, finals. One that was begun is continued: the ledger has what is finished."""
 
 import json
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.lock import held
 from cnnbench.distributed.material import Material
-from cnnbench.distributed.plan import Row, plan_rows
+from cnnbench.distributed.plan import Row, check_budget, plan_rows
 from cnnbench.distributed.price import write_prediction
 from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.search import Search
@@ -55,6 +56,7 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
     sources = open_sources(study.data)
     searching = sources.for_search()
     rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
+    check_budget(study, len(searching.train_labels))
     with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
         ledger, reading = opened(study, view)
         continue_study(study, reading.records, searching, view)
@@ -92,9 +94,17 @@ def study_is_done(study: Study, rows: Mapping[str, Row], records: Sequence[Trial
         searched = [record for record in records if record.row == row and record.stage == "search"]
         finals = {record.seed for record in records if record.row == row and record.stage == "final"}
         wanted = study.finals.seeds if any(record.status == "completed" for record in searched) else 0
-        if (len(searched) < study.budget.trials and not finals_begun(records)) or len(finals) < wanted:
+        searching = len(searched) < study.budget.trials and not _limit_is_spent(study, searched)
+        if (searching and not finals_begun(records)) or len(finals) < wanted:
             return False
     return not controls.are_missing(records, list(rows), study.finals.seeds)
+
+
+def _limit_is_spent(study: Study, searched: Sequence[TrialRecord]) -> bool:
+    if study.budget.limit is None:
+        return False
+    unit, amount = study.budget.limit
+    return math.fsum(getattr(record.budget, unit) for record in searched) >= amount
 
 
 def _search(
@@ -103,9 +113,10 @@ def _search(
 ) -> None:  # fmt: skip
     spaces = {label: row.space for label, row in rows.items()}
     admits = admission(study, rows, channels=material.channels, classes=len(material.classes))
-    search = Search(study.search, study.budget.trials, spaces, study.folder / "optuna.journal", found, admits)
+    journal, limit = study.folder / "optuna.journal", study.budget.limit
+    search = Search(study.search, study.budget.trials, spaces, journal, found, admits, limit)
     view.stage("search", search.total, found)
-    if len(found) < search.total:
+    if not search.is_over:
         stage = SearchStage(study, rows, recorder, share.gpus, search)
         run_trials(stage, material, share, study, interrupted, study.budget.time_limit_s)
     for row in search.given_up:

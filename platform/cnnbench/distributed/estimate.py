@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from cnnbench.distributed import machine
-from cnnbench.distributed.plan import Row, plan_rows, searched_names
+from cnnbench.distributed.plan import Row, check_budget, plan_rows, searched_names
 from cnnbench.distributed.price import predict
 from cnnbench.distributed.probe import probe_row, rate_of
 from cnnbench.distributed.sources import open_sources
@@ -20,6 +20,7 @@ def estimate(study: Study) -> str:
     classes, channels, size = len(material.classes), material.channels, study.data.image_size
     rows = plan_rows(study, channels=channels, classes=classes)
     train, held = len(material.train_labels), len(material.held_labels)
+    check_budget(study, train)
     gpus = 1.0 if torch.cuda.is_available() and study.resources.gpus != 0 else 0.0
     threads = max(1, int(study.resources.cpus))
     shape = {"channels": channels, "classes": classes, "image_size": size}
@@ -33,7 +34,8 @@ def estimate(study: Study) -> str:
             f"study {study.study}: {study.data.dataset}, {train} training and {held} validation images of "
             f"{channels}×{size}×{size}, {classes} classes",
             f"search: {len(rows)} architectures × {trials} trials × at most {epochs} epochs "
-            f"({len(rows) * trials * epochs * train:,} images), {study.search.sampler} and {study.search.pruner}, over "
+            f"({len(rows) * trials * epochs * train:,} images){_limit(study)}, "
+            f"{study.search.sampler} and {study.search.pruner}, over "
             f"{', '.join(searched_names(study.space)) or 'nothing'}",
             f"finals: {len(rows)} × {seeds} seeds × at most {epochs} epochs "
             f"({len(rows) * seeds * epochs * (train + held):,} images)",
@@ -45,6 +47,13 @@ def estimate(study: Study) -> str:
             _total(study, predicted),
         ]
     )
+
+
+def _limit(study: Study) -> str:
+    if study.budget.limit is None:
+        return ""
+    unit, amount = study.budget.limit
+    return f", each architecture at most {amount:,.0f} {unit.replace('_', '-')}"
 
 
 def _line(row: Row, probed: Mapping[str, Any], predicted: Mapping[str, float] | None) -> str:

@@ -63,6 +63,17 @@ def plan_rows(study: Study, *, channels: int, classes: int) -> dict[str, Row]:
     return rows
 
 
+def check_budget(study: Study, train_images: int) -> None:
+    """Raises StudyError where not even one trial of a row could run to its last epoch."""
+    one = study.budget.epochs * train_images
+    if study.budget.images is not None and study.budget.images < one:
+        raise StudyError(
+            study.study,
+            [f"budget.images: {study.budget.images:,} are less than one trial's, {study.budget.epochs} epochs of "
+             f"{train_images:,} images ({one:,}); no trial could complete"],
+        )  # fmt: skip
+
+
 def over_limit(constraints: Constraints, measured: Mapping[str, Any]) -> str:
     """What is over its limit in ``measured`` (``params`` and ``macs``), in words; "" if nothing is."""
     for name in ("params", "macs"):

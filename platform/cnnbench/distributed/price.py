@@ -1,6 +1,7 @@
 """What a study will cost, from the images per second that a probe found: device-hours, and money at a price."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,12 +22,14 @@ def predict(study: Study, rates: Mapping[str, float | None], train: int, held: i
     can be; small batches, augmentation, slower components and other processes on the machine take more.
     """
     epochs, trials, seeds = study.budget.epochs, study.budget.trials, study.finals.seeds
-    search_images = trials * epochs * (train + EVALUATION_SHARE * held)
+    trained = min(trials * epochs * train, study.budget.images or math.inf)
+    search_images = trained * (1 + EVALUATION_SHARE * held / train)
+    most_hours = (study.budget.device_seconds or math.inf) / 3600
     final_images = seeds * epochs * (train + held)
     rows = {
         row: {
             "images_per_s": rate,
-            "search_device_hours": search_images / rate / 3600,
+            "search_device_hours": min(search_images / rate / 3600, most_hours),
             "finals_device_hours": final_images / rate / 3600,
         }
         for row, rate in rates.items()

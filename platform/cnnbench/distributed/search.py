@@ -8,6 +8,7 @@ so an interrupted study goes on as if it had not been.
 """
 
 import itertools
+import math
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -55,12 +56,16 @@ class Search:
         journal: Path,
         records: Sequence[TrialRecord] = (),
         admits: Admits | None = None,
+        limit: tuple[str, float] | None = None,
     ) -> None:
         """``spaces``: row → its space. ``records``: the finished search trials of an interrupted study. A
-        configuration that ``admits`` refuses is no trial, and another is proposed in its place; None: all may be."""
+        configuration that ``admits`` refuses is no trial, and another is proposed in its place; None: all may be.
+        ``limit``: (images or device_seconds, how much of it) that a row's trials may spend together; None: all."""
         self._settings = settings
         self._spaces = spaces
         self._admits = admits
+        self._limit = limit
+        self._spent: dict[str, dict[int, float]] = {row: {} for row in spaces}  # trial → what it spent of the limit
         self._grids = {row: self._grid(row) for row in spaces} if settings.sampler == "grid" else {}
         self._budget = {row: min(trials, len(self._grids.get(row, range(trials)))) for row in spaces}
         self.given_up = [row for row, budget in self._budget.items() if budget == 0]
@@ -89,16 +94,32 @@ class Search:
 
     def ask(self) -> Proposal | None:
         """The next configuration to try; None when every row has had its budget."""
-        rows = [row for row in self._asked if row not in self.given_up]
-        row = min(rows, key=lambda name: len(self._asked[name]) / self._budget[name], default="")  # ties: study's order
-        index = next((i for i in range(self._budget.get(row, 0)) if i not in self._asked[row]), None)
-        if index is None:
+        rows = [row for row in self._asked if self._has_left(row)]
+        if not rows:
             return None
+        row = min(rows, key=self._used)  # ties: the study's order
+        index = next(i for i in range(self._budget[row]) if i not in self._asked[row])
         self._asked[row].add(index)
         proposal = self._propose(row, index)
         if proposal is None:
             self.given_up.append(row)
         return proposal or self.ask()
+
+    def _has_left(self, row: str) -> bool:
+        return row not in self.given_up and len(self._asked[row]) < self._budget[row] and not self._is_spent(row)
+
+    def _used(self, row: str) -> tuple[float, float]:
+        """The shares of its limit and of its trials that a row has had."""
+        of_limit = math.fsum(self._spent[row].values()) / self._limit[1] if self._limit else 0.0
+        return of_limit, len(self._asked[row]) / self._budget[row]
+
+    def _is_spent(self, row: str) -> bool:
+        return self._limit is not None and math.fsum(self._spent[row].values()) >= self._limit[1]
+
+    @property
+    def is_over(self) -> bool:
+        """True when there is nothing left to ask."""
+        return not any(map(self._has_left, self._asked))
 
     def _propose(self, row: str, index: int) -> Proposal | None:
         """A configuration that is admitted; None if none was found."""
@@ -145,9 +166,16 @@ class Search:
         trial.report(accuracy, epoch)
         return bool(trial.should_prune())
 
+    def spend(self, row: str, index: int, amount: float) -> bool:
+        """Takes what a trial has spent so far, in the limit's unit; True if its row has nothing left."""
+        self._spent[row][index] = amount
+        return self._is_spent(row)
+
     def tell(self, record: TrialRecord) -> None:
         """Ends a trial: completed with its score, pruned with what it had reported, anything else as failed."""
         trial = self._running.pop((record.row, record.index))
+        if self._limit is not None:
+            self.spend(record.row, record.index, float(getattr(record.budget, self._limit[0])))
         trial.set_user_attr("status", record.status)
         state = STATES.get(record.status, TrialState.FAIL)
         value = record.score if state is TrialState.COMPLETE else None

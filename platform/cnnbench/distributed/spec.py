@@ -72,7 +72,7 @@ class Progress:
     @property
     def device_seconds(self) -> float:
         """Seconds of the epochs that were reported, times workers."""
-        return self.spec.workers * float(sum(point["seconds"] for point in self.points))
+        return round(self.spec.workers * float(sum(point["seconds"] for point in self.points)), 4)
 
 
 def payload(event: str, **content: Any) -> dict[str, str]:

@@ -85,9 +85,10 @@ class Recorder:
                     "epochs_asked": spec.epochs,
                     "epochs": epochs_done,
                     "images": progress.images,
-                    "device_seconds": round(progress.device_seconds, 4),
+                    "device_seconds": progress.device_seconds,
                     "reports": progress.reports,
                     "retries": progress.retries,
+                    "search_limit": self._search_limit() if spec.stage == "search" else None,
                 },
                 "status": status,
                 "reason": reason,
@@ -107,6 +108,10 @@ class Recorder:
                 "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
+
+    def _search_limit(self) -> dict[str, Any] | None:
+        limit = self.study.budget.limit
+        return limit and {"unit": limit[0], "amount": limit[1], "trials": self.study.budget.trials}
 
 
 def thin(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -151,13 +156,13 @@ class RecordedStage:
         for observer in self._recorder.observers:
             observer.note(progress, text)
 
-    def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
+    def report(self, progress: Progress, point: Mapping[str, Any]) -> str | None:
         for observer in self._recorder.observers:
             observer.epoch(progress, EpochPoint.model_validate(point))
         return self._prune(progress, point)
 
-    def _prune(self, progress: Progress, point: Mapping[str, Any]) -> bool:
-        return False
+    def _prune(self, progress: Progress, point: Mapping[str, Any]) -> str | None:
+        return None
 
     def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
         self._ended(self._recorder.write(progress, self._rows[progress.spec.row], status, reason, end))
@@ -218,10 +223,13 @@ class SearchStage(RecordedStage):
         workers = self._study.resources.workers
         return self._spec(row, "search", trial_id, proposal.index, proposal.values, seed, None, workers)
 
-    def _prune(self, progress: Progress, point: Mapping[str, Any]) -> bool:
-        spec = progress.spec
+    def _prune(self, progress: Progress, point: Mapping[str, Any]) -> str | None:
+        spec, limit = progress.spec, self._study.budget.limit
         prune = self._search.report(spec.row, spec.index, point["epoch"], point["val_accuracy"])
-        return prune and point["epoch"] < spec.epochs
+        spent = limit is not None and self._search.spend(spec.row, spec.index, getattr(progress, limit[0]))
+        if point["epoch"] >= spec.epochs or not (prune or spent):
+            return None
+        return "by its rung" if prune else f"its architecture's {limit[0]} are spent" if limit else None
 
     def _ended(self, record: TrialRecord) -> None:
         self._search.tell(record)

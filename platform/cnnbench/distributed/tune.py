@@ -50,8 +50,8 @@ class Stage(Protocol):
         """The next trial, or None when there is none left."""
 
     def started(self, progress: Progress) -> None: ...
-    def report(self, progress: Progress, point: Mapping[str, Any]) -> bool:
-        """An epoch's metrics; True ends the trial as pruned."""
+    def report(self, progress: Progress, point: Mapping[str, Any]) -> str | None:
+        """An epoch's metrics; a reason ends the trial as pruned."""
 
     def retried(self, progress: Progress, reason: str) -> None:
         """A trial whose process died will be run again, from its last checkpoint."""
@@ -183,10 +183,11 @@ class _Table:
         if point["epoch"] <= known:
             return False  # run again after its process died, and not yet past what it had reported
         progress.points.append(point)
-        if not self._stage.report(progress, point):
+        reason = self._stage.report(progress, point)
+        if reason is None:
             return False
         del self.flying[trial_id]
-        self._stage.finish(progress, "pruned", f"after epoch {point['epoch']}, by its rung", {})
+        self._stage.finish(progress, "pruned", f"after epoch {point['epoch']}, {reason}", {})
         return True
 
     def lost(self, trial_id: str, reason: str) -> None:

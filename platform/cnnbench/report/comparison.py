@@ -25,12 +25,14 @@ def ranked_budget(rows: Sequence[Row]) -> SearchBudget | None:
 
 
 def budget_text(budget: SearchBudget) -> str:
-    """'4 trials of at most 40 epochs together'."""
+    """'4 trials of at most 40 epochs together'; 'at most 90 trials of 600 device-seconds together'."""
     if not budget.trials:
         return "no trials"
     trials = "1 trial" if budget.trials == 1 else f"{budget.trials} trials"
-    epochs = "1 epoch" if budget.epochs == 1 else f"{budget.epochs:,} epochs"
-    return f"{trials} of at most {epochs}" + (" together" if budget.trials != 1 else "")
+    unit = budget.unit.replace("_", "-")
+    amount = f"{budget.amount:,.0f} {unit[:-1] if budget.amount == 1 else unit}"
+    together = " together" if budget.trials != 1 else ""
+    return f"{trials} of at most {amount}{together}" if unit == "epochs" else f"at most {trials} of {amount}{together}"
 
 
 def originals(rows: Sequence[Row]) -> dict[str, Row]:

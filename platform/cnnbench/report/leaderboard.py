@@ -152,7 +152,7 @@ def _search(row: Row) -> dict[str, Any]:
         "validation_accuracy": row.chosen.score if row.chosen else None,
         "search_device_seconds": sum(trial.budget.device_seconds for trial in row.trials),
         "search_epochs": sum(trial.budget.epochs for trial in row.trials),
-        "search_epochs_asked": row.search_budget.epochs,
+        "search_epochs_asked": sum(trial.budget.epochs_asked for trial in row.trials),
     }
 
 

@@ -69,7 +69,11 @@ def write_report(
     rows = [groups[cell["architecture"]] for cell in cells]
     datasets = formats.listed(sorted({record.split.dataset for record in records}) or ["no data set"])
     budget = comparison.ranked_budget(rows)
-    trials = budget.trials if budget else summary.common(len(row.trials) for row in ordinary(rows))
+    trials = (
+        budget.trials
+        if budget and budget.unit == "epochs"
+        else summary.common(len(row.trials) for row in ordinary(rows))
+    )
     sentence = summary.result_sentence(cells, datasets, trials)
     effects = effects_table(records)
     html = render(

@@ -1,5 +1,6 @@
 """A study's records, sorted into leaderboard rows."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +10,11 @@ from cnnbench.ledger import TrialRecord
 
 
 class SearchBudget(NamedTuple):
-    """What a row's search might spend: its trials, however they ended, and the epochs that they asked for together."""
+    """What a row's search might spend: its trials, however they ended, and what they might spend together."""
 
-    trials: int
-    epochs: int
+    trials: int  # with another unit than epochs: at most so many
+    amount: float
+    unit: Literal["epochs", "images", "device_seconds"] = "epochs"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,13 @@ class Row:
     @property
     def search_budget(self) -> SearchBudget:
         """Pruned, diverged and failed trials count like others: each had its chance."""
-        return SearchBudget(len(self.trials), sum(trial.budget.epochs_asked for trial in self.trials))
+        limit = next((trial.budget.search_limit for trial in self.trials), None)
+        if limit is None:
+            return SearchBudget(len(self.trials), sum(trial.budget.epochs_asked for trial in self.trials))
+        spent = math.fsum(getattr(trial.budget, limit.unit) for trial in self.trials)
+        if len(self.trials) >= limit.trials or spent >= limit.amount:
+            return SearchBudget(limit.trials, limit.amount, limit.unit)
+        return SearchBudget(len(self.trials), spent, limit.unit)  # cut short, by a time limit of the whole search
 
     @cached_property
     def chosen(self) -> TrialRecord | None:
