@@ -76,7 +76,9 @@ def test_a_resumed_training_equals_an_undisturbed_one_to_the_bit(tmp_path, optim
     checkpoint = CheckpointFile(tmp_path / "trial.ckpt", every_s=0)
     run(recipe, checkpoint, interrupt_after=4)
     torch.randn(7)  # whatever the process did meanwhile
-    resumed, other, reported = run(recipe, CheckpointFile(checkpoint.path, every_s=0))
+    told: list[EpochMetrics] = []
+    resumed, other, reported = run(recipe, CheckpointFile(checkpoint.path, every_s=0), on_restored=told.append)
+    assert [metrics.epoch for metrics in told + reported] == [1, 2, 3, 4, 5, 6]
     assert resumed.resumed_from == 3 and [metrics.epoch for metrics in reported] == [4, 5, 6]
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name

@@ -26,6 +26,7 @@ from cnnbench.distributed.tune import Stage, interruptible, run_stage
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.study import Architecture, Part, Study, StudyError
 from cnnbench.tracking import without_password
+from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.whole_file import read_json, write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
@@ -183,7 +184,12 @@ def opened(study: Study, view: View) -> tuple[Ledger, Reading]:
     ledger = Ledger(study.folder / "ledger.jsonl")
     if note := ledger.quarantine_half_line():
         view.say(note)
-    return ledger, ledger.read()
+    reading = ledger.read()
+    done = {record.trial_id for record in reading.records}
+    for file in sorted((study.folder / "checkpoints").glob("*.ckpt")):
+        if file.stem not in done:
+            view.say(f"{file.stem}: was cut off, goes on from epoch {CheckpointFile(file).epoch() + 1}")
+    return ledger, reading
 
 
 def continue_study(study: Study, records: Sequence[TrialRecord], material: Material, view: View) -> None:

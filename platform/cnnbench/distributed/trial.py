@@ -103,6 +103,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
             built, training, held if spec.on_validation else None, recipe,
             normalization=material.normalization, epochs=spec.epochs, stop_epoch=spec.stop_epoch,
             seed=spec.seed, device=device, precision=precision, on_epoch=on_epoch,
+            on_restored=on_epoch,  # a driver that was started again has heard of none
             checkpoint=checkpoint,
         )  # fmt: skip
         if not spec.on_validation:

@@ -53,6 +53,7 @@ def train(
     device: torch.device,
     precision: Precision = FP32,
     on_epoch: Callable[[EpochMetrics], object] = lambda metrics: None,
+    on_restored: Callable[[EpochMetrics], object] = lambda metrics: None,
     checkpoint: CheckpointFile | None = None,
     best_weights: Path | None = None,
 ) -> Trained:
@@ -64,7 +65,8 @@ def train(
     images, the augmentation and dropout; on one CPU it repeats a training to the bit. The random state is a function of
     (seed, epoch), so a checkpoint need not hold it: torch's global generator is seeded anew at the start of each epoch.
     on_epoch: called on every rank after each epoch with the same metrics; what it raises ends the training. After a
-    crash between this call and the checkpoint, an epoch is reported a second time. checkpoint: continued if it holds
+    crash between this call and the checkpoint, an epoch is reported a second time. on_restored: called with each epoch
+    that a checkpoint has, for a caller that does not remember them. checkpoint: continued if it holds
     one of the same configuration. best_weights: file for the weights of the best epoch.
 
     With several ranks the images of a batch, its augmentation and the weight of each image in the gradient are the same
@@ -80,6 +82,8 @@ def train(
     run = _Run(network, training, validation, recipe, normalization, epochs, seed, device, precision)
     if checkpoint is not None:
         run.restore(checkpoint)
+        for metrics in run.history:
+            on_restored(metrics)
     resumed_from = len(run.history)
     while len(run.history) < last and not run.stops_early():
         metrics = run.epoch()
