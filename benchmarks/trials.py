@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def tracking_ms(folder: str, epochs: int = 2000) -> list[float]:
     taken = []
     for epoch in range(1, epochs + 1):
         begin = time.monotonic()
-        tracker.epoch("t", point.model_copy(update={"epoch": epoch}))
+        tracker.epoch("t", replace(point, epoch=epoch))
         taken.append(1000 * (time.monotonic() - begin))
         time.sleep(0.005)
     tracker.close(60.0)

@@ -1,6 +1,7 @@
 """The report's figures and details: values computed by hand, labels that can be read."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_tuning_curves_rise_to_the_best_trial_and_count_failed_ones_as_nothing()
 
 def test_a_pruned_trial_counts_with_its_best_accuracy_so_far_and_a_diverged_one_with_none():
     reached = curve(3, 0.8, validation=True)
-    worse = reached[-1].model_copy(update={"val_accuracy": 0.1})
+    worse = replace(reached[-1], val_accuracy=0.1)
     assert trial_score(trial("a", 0, 0.1, status="pruned", epochs=(*reached[:2], worse))) == reached[1].val_accuracy
     assert trial_score(trial("a", 0, 0.1, epochs=(*reached[:2], worse))) == 0.1  # the search's own score of it
     assert trial_score(trial("a", 0, 0.7, status="diverged", epochs=reached)) == 0

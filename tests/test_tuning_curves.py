@@ -58,3 +58,10 @@ def test_the_band_of_a_small_budget_covers_the_true_expectation():
 def test_a_score_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="finite"):
         expected_best([0.5, float("nan")])
+
+
+def test_a_curve_at_some_sizes_is_the_whole_curve_at_these():
+    scores = np.random.default_rng(4).normal(0.9, 0.01, 300)
+    whole, some = tuning_curve(scores), tuning_curve(scores, [1, 7, 150, 300])
+    for full, part in ((whole.expected, some.expected), (whole.low, some.low), (whole.high, some.high)):
+        assert part == pytest.approx(full[[0, 6, 149, 299]], abs=1e-12)

@@ -111,7 +111,7 @@ class Tracker:
 
     def epoch(self, trial_id: str, point: EpochPoint) -> None:
         """One epoch's metrics. Returns once they are in the spool file: far below a millisecond."""
-        self._append({"event": "epoch", "trial": trial_id, "epochs": [point.model_dump(exclude_none=True)]})
+        self._append({"event": "epoch", "trial": trial_id, "epochs": [point.known()]})
 
     def finished(self, record: TrialRecord) -> None:
         """A trial ended, in whatever way. Its run is complete even if nothing was heard of it before."""
@@ -121,7 +121,7 @@ class Tracker:
                 "trial": record.trial_id,
                 "params": _texts(_params_of(record)),
                 "tags": _tags_of(record),
-                "epochs": [point.model_dump(exclude_none=True) for point in record.epochs],
+                "epochs": [point.known() for point in record.epochs],
                 "metrics": _final_metrics(record),
                 "status": _RUN_STATUS.get(record.status, "FAILED"),
                 "began_ms": _milliseconds(record.started_utc),

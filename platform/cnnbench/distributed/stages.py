@@ -158,7 +158,7 @@ class RecordedStage:
 
     def report(self, progress: Progress, point: Mapping[str, Any]) -> str | None:
         for observer in self._recorder.observers:
-            observer.epoch(progress, EpochPoint.model_validate(point))
+            observer.epoch(progress, EpochPoint(**point))
         return self._prune(progress, point)
 
     def _prune(self, progress: Progress, point: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from cnnbench.report.rows import Row
 from cnnbench.report.svg import Axis, Plot, linear_axis, log_axis, tag
 
 SIZES = {"wide": Plot(600, 320), "narrow": Plot(360, 270, left=42)}
+FINE = 1.5  # px between two steps of a drawn curve, at least
 BANDS = 4  # above, a row's band is only shown where a reader points at the row
 Curve = tuple[float | None, ...]  # a value a step (an epoch), from step 1; None where no run has one
 
@@ -156,19 +157,29 @@ def _value_axis(panel: Panel, start: float, end: float) -> Axis:
 
 def _path(curve: Curve, x: Axis, y: Axis) -> str:
     """Line segments over the steps present; a lone one becomes a dot, by a segment without length."""
-    path, pen_down = "", False
-    for step, value in enumerate(curve, 1):
+    path: list[str] = []
+    pen_down = False
+    for step in _drawn(len(curve), x):
+        value = curve[step - 1]
         if value is None or not math.isfinite(value):
             pen_down = False
             continue
         place = f"{x(step):.1f} {y(value):.1f}"
-        path += f"L{place}" if pen_down else f"M{place}h0"
+        path.append(f"L{place}" if pen_down else f"M{place}h0")
         pen_down = True
-    return path
+    return "".join(path)
 
 
 def _area(low: Curve, high: Curve, x: Axis, y: Axis) -> str:
     """The outline between two curves without gaps: along the upper one and back along the lower one."""
-    upper = [(x(step), y(value)) for step, value in enumerate(high, 1) if value is not None]
-    lower = [(x(step), y(value)) for step, value in enumerate(low, 1) if value is not None]
+    steps = _drawn(len(high), x)
+    lower, upper = (
+        [(x(step), y(value)) for step in steps if (value := curve[step - 1]) is not None] for curve in (low, high)
+    )
     return "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in [*upper, *reversed(lower)]) + "Z"
+
+
+def _drawn(steps: int, x: Axis) -> list[int]:
+    """The steps that a line is drawn through: first, last, and no two nearer than ``FINE`` where there are many."""
+    stride = max(1, math.ceil(FINE / abs(x(2) - x(1))))
+    return sorted({1, *range(steps, 0, -stride)})

@@ -83,8 +83,10 @@ def by_row(records: Iterable[TrialRecord], labels: Sequence[str] = ()) -> tuple[
     studies = sorted({record.study for record in latest.values()})
     if len(studies) > 1:
         raise ValueError(f"records: want one study's, got those of {', '.join(studies)}")
-    found = dict.fromkeys([*labels, *(record.row for record in latest.values())])
-    return tuple(_row(label, [record for record in latest.values() if record.row == label]) for label in found)
+    found: dict[str, list[TrialRecord]] = {label: [] for label in labels}
+    for record in latest.values():
+        found.setdefault(record.row, []).append(record)
+    return tuple(_row(label, records_of_row) for label, records_of_row in found.items())
 
 
 def _row(label: str, records: Sequence[TrialRecord]) -> Row:

@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.curves import Panel
+from cnnbench.report.curves import Curve, Panel
 from cnnbench.report.rows import Row
 from cnnbench.statistics import tuning_curve
+
+COMPUTED = 200  # points of a curve at most: all of a thousand trials would take as long as the rest of the page
+Floats = NDArray[np.float64]
 
 _CAPTION = (
     "After B trials drawn at random from those made, each subset as likely; band: 95 % of bootstrap samples of the "
@@ -20,12 +26,25 @@ def tuning_panel(rows: Sequence[Row]) -> Panel | None:
     for row in rows:
         scores = [trial_score(trial) for trial in row.trials]
         if any(scores):
-            curve = tuning_curve(scores)
-            curves[row.label] = tuple(curve.expected.tolist())
-            bands[row.label] = tuple(curve.low.tolist()), tuple(curve.high.tolist())
+            sizes = _sizes(len(scores))
+            curve = tuning_curve(scores, sizes)
+            curves[row.label], *band = (_at_every_step(sizes, each) for each in (curve.expected, curve.low, curve.high))
+            bands[row.label] = band[0], band[1]
     if not curves:
         return None
     return Panel("tuning", "Expected best validation accuracy, %", _CAPTION, True, curves, bands, x="trials")
+
+
+def _sizes(trials: int) -> list[int]:
+    """After how many trials the curve is computed: all, or so many as a chart can show, closer where it is steeper."""
+    if trials <= COMPUTED:
+        return list(range(1, trials + 1))
+    return sorted({1 + round((trials - 1) * (step / (COMPUTED - 1)) ** 2) for step in range(COMPUTED)})
+
+
+def _at_every_step(sizes: Sequence[int], values: Floats) -> Curve:
+    """Straight between the sizes: so near each other, the curve is."""
+    return tuple(np.interp(range(1, sizes[-1] + 1), sizes, values).tolist())
 
 
 def trial_score(trial: TrialRecord) -> float:

@@ -18,28 +18,37 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TuningCurve:
-    """Expected best score after 1 … n trials, and a pointwise bootstrap interval of it; each of shape (n,)."""
+    """Expected best score after 1 … n trials, or after those numbers of trials that were asked for, and a pointwise
+    bootstrap interval of it; each one-dimensional."""
 
     expected: Floats
     low: Floats
     high: Floats
 
 
-def expected_best(scores: Sequence[float] | Floats) -> Floats:
+def expected_best(scores: Sequence[float] | Floats, sizes: Sequence[int] | None = None) -> Floats:
     """The mean of the maximum over all subsets of B of the n scores, for B = 1 … n, over the last axis.
 
-    scores: (…, n), finite. Returns the same shape, never falling. By order statistics: the i-th smallest is the
+    scores: (…, n), finite. sizes: the values of B, between 1 and n, where not all are wanted. Returns (…, len(sizes)),
+    never falling where sizes rise. By order statistics: the i-th smallest is the
     maximum of C(i - 1, B - 1) of the C(n, B) subsets. The trials count as exchangeable; those of a model-based sampler
     are not (later ones are better), and the curve is then that of the trials made, in a random order.
     """
     values = np.sort(np.asarray(scores, dtype=np.float64), axis=-1)
     if not np.isfinite(values).all():
         raise ValueError("scores: want finite numbers")
-    means: Floats = values @ _weights(values.shape[-1]).T
+    means: Floats = values @ _weights(values.shape[-1], sizes).T
     return means
 
 
-def tuning_curve(scores: Sequence[float], *, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> TuningCurve:
+def tuning_curve(
+    scores: Sequence[float],
+    sizes: Sequence[int] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> TuningCurve:
     """``expected_best`` with the percentile interval of ``resamples`` bootstrap samples of the trials.
 
     The band is too narrow where B comes near n: no sample holds a score above the best trial made.
@@ -47,13 +56,14 @@ def tuning_curve(scores: Sequence[float], *, level: float = 0.95, resamples: int
     values = np.asarray(scores, dtype=np.float64)
     drawn = np.random.default_rng(seed).integers(0, len(values), size=(resamples, len(values)))
     tail = (1 - level) / 2
-    low, high = np.quantile(expected_best(values[drawn]), [tail, 1 - tail], axis=0)
-    return TuningCurve(expected_best(values), low, high)
+    low, high = np.quantile(expected_best(values[drawn], sizes), [tail, 1 - tail], axis=0)
+    return TuningCurve(expected_best(values, sizes), low, high)
 
 
-def _weights(n: int) -> Floats:
-    """weights[B - 1, i - 1] = C(i - 1, B - 1) / C(n, B): the share of subsets whose maximum is the i-th smallest."""
-    size, place = np.arange(1, n + 1)[:, None], np.arange(1, n + 1)[None, :]
+def _weights(n: int, sizes: Sequence[int] | None) -> Floats:
+    """A row for each size B, with C(i - 1, B - 1) / C(n, B) for i = 1 … n: the share of subsets whose maximum is the
+    i-th smallest."""
+    size, place = np.asarray(sizes or range(1, n + 1))[:, None], np.arange(1, n + 1)[None, :]
     above = np.maximum(place - size, 0)
     ways = gammaln(place) - gammaln(size) - gammaln(above + 1)
     subsets = gammaln(n + 1) - gammaln(size + 1) - gammaln(n - size + 1)
