@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check check-page matrix ui clean
+.PHONY: help setup run reports test check check-page matrix ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
 	@echo "make run         the study search_spaces/digits.yaml, from search to leaderboard"
 	@echo "make test        the tests, but for those marked slow"
 	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
-	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: trials, train, components"
+	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components"
+	@echo "make reports     the published reports again, reports/*/, from their ledgers"
 	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
 	@echo "make ui          the MLflow UI"
 	@echo "make clean       removes what builds and tools left, but no results and not $(VENV)"
@@ -59,6 +60,11 @@ check-page: node_modules/.package-lock.json
 node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+reports: setup
+	@for ledger in reports/*/ledger.jsonl; do \
+	  $(BIN)/cnnbench report "$${ledger%/*}" --out "$${ledger%/*}" || exit 1; \
+	done
 
 matrix: setup
 	$(BIN)/python tests/matrix.py

@@ -1,5 +1,6 @@
 """Pages in Chromium that fail their test if they ask for anything, or if anything goes wrong in them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,7 +37,7 @@ class Quiet:
 
 def _own(url: str) -> bool:
     """The report's file, and pictures that it makes itself."""
-    file = url.startswith("file:") and url.partition("#")[0].endswith("/index.html")
+    file = url.startswith("file:") and re.split("[?#]", url)[0].endswith("/index.html")
     return file or url.startswith("blob:") or url == "about:blank"
 
 

@@ -41,6 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"architectures", "catalogue", "components", "cost", "description", "document", "network"},
     "model_tables": set(),
     "tracking": {"ledger", "spool"},
+    "tracked": {"tracking"},
+    "reporting": {"report", "tracked"},
     "report": {"ledger", "row_id", "study", "statistics"},
     "distributed": {
         *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),
@@ -53,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Where a framework may be imported, lazily or not.
-ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"tracking"}}
+ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"tracking", "tracked"}}
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
 BARE = {"registry", "architectures", "components", "network", "cost", "data", "training", "evaluation"}

@@ -94,7 +94,8 @@ def test_hostile_names_are_text_everywhere(name, tmp_path):
     assert "49" not in re.findall(r"<h1>.*?</h1>", html)[0]
     block = re.findall(r'<script type="application/json" class="data">(.*?)</script>', html, re.DOTALL)[0]
     assert json.loads(block)["rows"][0]["architecture"] == name
-    assert next(csv.DictReader(io.StringIO((tmp_path / "leaderboard.csv").read_text())))["architecture"] == name
+    written = next(csv.DictReader(io.StringIO((tmp_path / "leaderboard.csv").read_text())))["architecture"]
+    assert written == (f"'{name}" if name.startswith("=") else name)  # never a formula
 
 
 @pytest.mark.parametrize("rows", [0, 1, 300])
@@ -150,5 +151,5 @@ def test_the_script_is_every_file_of_the_assets_once():
     files = {
         path.stem for path in resources.files("cnnbench.report").joinpath("assets").iterdir() if path.suffix == ".js"
     }
-    assert sorted(_FILES) == sorted(files)
+    assert sorted(_FILES) == sorted(files - {"joint"})  # which runs alone, on a page of several studies
     assert _FILES[-1] == "main"

@@ -11,7 +11,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,10 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from cnnbench.distributed.conduct import Conducted
     from cnnbench.report import Leaderboard
+    from cnnbench.report.joint import Joint
     from cnnbench.study import Study
 
 app = typer.Typer(
@@ -82,23 +80,44 @@ def effects(
 
 @app.command()
 def report(
-    study_folder: Annotated[Path, typer.Argument(help="The study's folder, such as results/digits.")],
-    out: Annotated[Path | None, typer.Option(help="Where the report goes; by default reports/STUDY.")] = None,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]…", help="Folders of studies, such as results/digits, or published ones."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the report goes; by default reports/STUDY, of several reports/joint.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server or database to read the studies from, instead of folders.")
+    ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option("--study", metavar="NAME", help="A study of --tracking-uri; may stand again.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Print the table only: md, latex, csv, json; or the page: html.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="With --format: a file instead of standard output.")] = None,
 ) -> None:
-    """Make the leaderboard of a study again, from its ledger."""
-    from rich.console import Console
-
-    from cnnbench.ledger import Ledger
+    """Make the leaderboard of a study again, from its ledger; of several studies, side by side on one page."""
+    from cnnbench import reporting
+    from cnnbench.report.files import write_whole
 
     with _user_errors():
-        described = study_folder / "study.json"
-        if not described.exists():
-            _fail(f"{described}: no such file; give the folder of a study that was run, such as results/digits")
-        study = json.loads(described.read_text())
-        reading = Ledger(study_folder / "ledger.jsonl").read()
-        for warning in reading.warnings:
+        if output and not format_:
+            _fail("--output: goes with --format; --out names the folder of a whole report")
+        if out and format_:
+            _fail("--out: names the folder of a whole report; with --format, give --output")
+        sources = reporting.read_sources(folders or [], tracking_uri, study or [])
+        for warning in (warning for source in sources for warning in source.warnings):
             typer.echo(warning, err=True)
-        _write_report(Console(), study, reading.records, out or Path(study["reports"]) / study["study"], study_folder)
+        if format_ is None:
+            _say_report(reporting.write(sources, out))
+            return
+        text = reporting.text(sources, format_)
+        if output:
+            write_whole(output, text)
+        else:
+            typer.echo(text, nl=False)
 
 
 @app.command()
@@ -259,11 +278,13 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
     """Runs the study, or its ``effects``, and writes the report. again: the command that continues it."""
     from rich.console import Console
 
-    from cnnbench.distributed.conduct import conduct, resolved
+    from cnnbench import reporting
+    from cnnbench.distributed.conduct import conduct
     from cnnbench.distributed.observe import Tracking
     from cnnbench.distributed.tune import Interrupted
     from cnnbench.progress import StudyView
-    from cnnbench.report import effects_text
+    from cnnbench.report import Leaderboard, effects_text
+    from cnnbench.report.source import read_source
 
     console = Console()
     rows = [architecture.row for architecture in study.architectures]
@@ -285,9 +306,9 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
     shipped = tracking.close()
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
-    folder = Path(study.reports).expanduser() / study.study
-    made = _write_report(console, resolved(study), conducted.records, folder, study.folder)
-    if effects:
+    made = reporting.write([read_source(study.folder)], None)
+    _say_report(made)
+    if effects and isinstance(made, Leaderboard):
         typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")
     typer.echo(f"MLflow UI:   {_ui_place(study)}")
     if not any(record.status == "completed" for record in conducted.records):
@@ -302,25 +323,27 @@ def _ui_place(study: "Study") -> str:
     return uri if uri.startswith("http") else shlex.join(["cnnbench", "ui", "--tracking-uri", uri])
 
 
-def _write_report(
-    console: "Console", study: dict[str, Any], records: Any, folder: Path, study_folder: Path
-) -> "Leaderboard":
-    from cnnbench.report import plain_table, terminal_table, write_report
+def _say_report(made: "Leaderboard | tuple[Joint, Path]") -> None:
+    """Prints the leaderboard of one study, what several say together, and where the page is."""
+    from rich.console import Console
 
-    predicted = study_folder / "prediction.json"
-    made = write_report(
-        study, records, folder,
-        generated_utc=datetime.now(UTC).isoformat(timespec="seconds"), tracking_uri=study.get("tracking_uri"),
-        prediction=json.loads(predicted.read_text()) if predicted.exists() else None,
-    )  # fmt: skip
+    from cnnbench.report import Leaderboard, plain_table, terminal_table
+    from cnnbench.report.joint import joint_table
+    from cnnbench.report.text_tables import markdown
+
+    console = Console()
     console.print()
+    if not isinstance(made, Leaderboard):
+        joint, page = made
+        typer.echo(markdown(joint_table(joint)))
+        typer.echo(f"{joint.sentence}\n\nLeaderboard: {page}")
+        return
     if console.is_terminal:
         console.print(terminal_table(made))
     else:
         typer.echo(plain_table(made))
     typer.echo(f"\n{made.sentence}")
     typer.echo(f"\nLeaderboard: {made.page}")
-    return made
 
 
 def _print_table(table: Any) -> None:
@@ -346,7 +369,10 @@ def _print_plan(study: "Study") -> None:
 # ---------------------------------------------------------------- errors
 
 # Named, not imported: their modules are slow to load.
-_USERS_MISTAKES = ("DataError", "ClusterError", "BuildError", "ComponentError", "UnknownName", "Held")
+_USERS_MISTAKES = (
+    *("DataError", "ClusterError", "BuildError", "ComponentError", "UnknownName", "Held"),
+    *("SourceError", "TrackedError"),
+)
 _STOPS = ("TakenOver", "LedgerWriteError", "WriteError")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -43,8 +43,9 @@ ENVIRONMENT = {
 _PAUSE_S = 1.0  # between two rounds of shipping; what is spooled meanwhile goes in one request a trial
 _LONGEST_PAUSE_S = 60.0  # while the store does not answer
 _METRICS_A_BATCH = 900  # MLflow takes 1000
-_TRIAL_TAG = "cnnbench.trial_id"
-_PARENT_ID = "study"
+TRIAL_TAG = "cnnbench.trial_id"
+PARENT_ID = "study"
+ARTIFACTS = ("ledger.jsonl", "study.json", "prediction.json")  # of the parent run: all that a report is made from
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # networks, not agents
     "mlflow.note.content": 'Sort by `val_accuracy` to see all trials. Filter: `params.activation = "mish"`, '
@@ -130,7 +131,7 @@ class Tracker:
         )
 
     def close(self, timeout_s: float, *, interrupted: bool = False) -> Shipped:
-        """Ships what it can in ``timeout_s`` seconds, then the ledger and study.json as the parent run's artifacts.
+        """Ships what it can in ``timeout_s`` seconds, then the files of ARTIFACTS to the parent run.
         ``interrupted``: the parent run ends as KILLED."""
         self._status = "KILLED" if interrupted else "FINISHED"
         self._closing.set()
@@ -232,12 +233,12 @@ class _Store:
             self._experiment = experiment.experiment_id
             if experiment.lifecycle_stage == "deleted":
                 client.restore_experiment(self._experiment)
-        parent = self._find(_PARENT_ID)
+        parent = self._find(PARENT_ID)
         is_new = parent is None and self._cursor.offset > 0
         if is_new:  # the database was deleted: ship all of the spool again
             self._cursor.offset = 0
             self._cursor.open.clear()
-        parent = parent or self._create(_PARENT_ID, {}, self._began_ms)
+        parent = parent or self._create(PARENT_ID, {}, self._began_ms)
         client.update_run(parent.info.run_id, status="RUNNING")
         self._log(parent.info.run_id, [], _missing(self._params, parent), {})
         self._parent = parent.info.run_id
@@ -253,9 +254,9 @@ class _Store:
                 self._ship_trial(trial, of_trial)
 
     def finish(self, status: str) -> None:
-        """Stores the ledger and the study with the parent run, and ends it."""
+        """Stores ARTIFACTS with the parent run, and ends it."""
         assert self._client is not None
-        for name in ("ledger.jsonl", "study.json"):
+        for name in ARTIFACTS:
             if (self._folder / name).exists():
                 self._client.log_artifact(self._parent, str(self._folder / name))
         self._client.set_terminated(self._parent, status=status)
@@ -298,13 +299,13 @@ class _Store:
 
     def _find(self, trial: str) -> "Run | None":
         assert self._client is not None
-        found = self._client.search_runs([self._experiment], f"tags.`{_TRIAL_TAG}` = '{trial}'", max_results=1)
+        found = self._client.search_runs([self._experiment], f"tags.`{TRIAL_TAG}` = '{trial}'", max_results=1)
         return found[0] if found else None
 
     def _create(self, trial: str, tags: Mapping[str, str], time_ms: int) -> "Run":
         assert self._client is not None
         nested = {"mlflow.parentRunId": self._parent} if self._parent else {}
-        all_tags = {_TRIAL_TAG: trial, **nested, **tags}
+        all_tags = {TRIAL_TAG: trial, **nested, **tags}
         return self._client.create_run(self._experiment, start_time=time_ms, tags=all_tags, run_name=trial)
 
     def _log(self, run_id: str, metrics: list[Event], params: Mapping[str, str], tags: Mapping[str, str]) -> None:

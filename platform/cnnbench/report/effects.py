@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cnnbench.ledger import EffectOf, TrialRecord
-from cnnbench.report.formats import listed
+from cnnbench.report.formats import listed, spreadsheet
 from cnnbench.statistics import adjusted_p_values_of_differences, mean_interval, random_effects_mean
 
 COLUMNS = (
@@ -153,4 +153,4 @@ def pooled_effects(table: pd.DataFrame) -> pd.DataFrame:
 
 def effects_csv(table: pd.DataFrame) -> str:
     """CSV with a header; missing figures empty."""
-    return table.to_csv(index=False, lineterminator="\n")
+    return table.map(spreadsheet).to_csv(index=False, lineterminator="\n")

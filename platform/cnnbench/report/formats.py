@@ -82,6 +82,14 @@ def visible(name: str, most: int = 400) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
+def spreadsheet(cell: object) -> object:
+    """A CSV cell that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe before it. A
+    carriage return, which the writer leaves unquoted and readers take for a new line, becomes a space."""
+    if not isinstance(cell, str):
+        return cell
+    return ("'" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else "") + cell.replace("\r", " ")
+
+
 def without_secrets(text: str) -> str:
     """``text`` without user:password in a URI, without its query, and without the folders above an absolute path."""
     text = re.sub(r"(?<=://)[^/@\s]*@", "", text)

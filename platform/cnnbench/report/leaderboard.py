@@ -9,7 +9,7 @@ import pandas as pd
 
 from cnnbench.ledger import Speed, TrialRecord
 from cnnbench.report.comparison import budget_text, final_indices, originals, ranked_budget
-from cnnbench.report.formats import listed
+from cnnbench.report.formats import listed, spreadsheet
 from cnnbench.report.rows import Row, SearchBudget, by_row, configuration
 from cnnbench.row_id import row_id
 from cnnbench.statistics import rank_groups, sampling_error
@@ -80,11 +80,16 @@ def compared_scores(records: Iterable[TrialRecord], rows: Sequence[str] = ()) ->
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """CSV with a header; nested columns as JSON, missing values empty."""
+    """CSV with a header; nested columns as JSON, missing values empty; no name is a formula in a spreadsheet."""
     flat = table.copy()
     for column in NESTED:
         flat[column] = [json.dumps(cell, ensure_ascii=False) for cell in table[column]]
-    return flat.to_csv(index=False, lineterminator="\n")
+    return flat.map(spreadsheet).to_csv(index=False, lineterminator="\n")
+
+
+def as_json(table: pd.DataFrame) -> str:
+    """A list of ``as_json_rows``."""
+    return json.dumps(as_json_rows(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

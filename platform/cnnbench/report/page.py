@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report import accuracy_cost, columns, comparison, curves, formats, price, provenance, summary
+from cnnbench.report import accuracy_cost, columns, comparison, curves, formats, price, provenance, published, summary
 from cnnbench.report import details as row_details
 from cnnbench.report.effects import effects_csv, effects_table
 from cnnbench.report.effects_section import effects_section
@@ -82,6 +82,8 @@ def write_report(
         name=name,
         dataset=datasets,
         sentence=sentence,
+        generated_utc=generated_utc,
+        published=published.beside(cells, datasets),
         settings=provenance.study_settings(study),
         provenance=provenance.provenance(rows, generated_utc, tracking_uri),
         prices=price.prices(prediction, rows),

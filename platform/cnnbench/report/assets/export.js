@@ -10,9 +10,11 @@ function download(name, content) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // a browser may begin to read it later
 }
 
-/** @param {unknown} cell */
+/** A text that a spreadsheet would take for a formula gets an apostrophe before it. @param {unknown} cell */
 function csvCell(cell) {
-  const text = cell === null || cell === undefined ? "" : typeof cell === "object" ? JSON.stringify(cell) : String(cell);
+  const formula = typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) ? "'" : "";
+  const plain = cell === null || cell === undefined ? "" : typeof cell === "object" ? JSON.stringify(cell) : String(cell);
+  const text = formula + plain;
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

@@ -1,0 +1,57 @@
+"""What a report is made from: a study's folder, or a published one, with study.json and ledger.jsonl."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnbench.ledger import Ledger, TrialRecord
+
+FILES = ("study.json", "ledger.jsonl", "prediction.json")  # the last one is not always there
+
+
+class SourceError(Exception):
+    """A folder that no report can be made from; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """study: the resolved study as plain JSON values. prediction: of its price, if it was written. warnings: what had
+    to be dropped from the ledger."""
+
+    study: Mapping[str, Any]
+    records: tuple[TrialRecord, ...]
+    prediction: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.study.get("study") or self.study.get("name") or "study")
+
+    @property
+    def tracking_uri(self) -> str | None:
+        return self.study.get("tracking_uri")
+
+
+def read_source(folder: Path) -> Source:
+    """Raises SourceError where study.json is missing or damaged, LedgerError where the ledger can't be read."""
+    described, ledger, predicted = (folder / name for name in FILES)
+    if not described.exists():
+        raise SourceError(
+            f"{described}: no such file; give the folder of a study that was run, such as results/digits, "
+            "or a published one with study.json and ledger.jsonl"
+        )
+    reading = Ledger(ledger).read()
+    prediction = _object(predicted) if predicted.exists() else None
+    return Source(_object(described), reading.records, prediction, reading.warnings)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SourceError(f"{path}: not JSON ({error}); restore the file, or run the study again") from None
+    if not isinstance(found, dict):
+        raise SourceError(f"{path}: want a JSON object, got {type(found).__name__}; restore the file")
+    return found

@@ -1,0 +1,90 @@
+"""``cnnbench report``: where its studies come from, and where the report goes."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cnnbench.report import Leaderboard, write_report
+from cnnbench.report.index import write_index
+from cnnbench.report.joint import Joint, join, joint_table
+from cnnbench.report.joint_page import joint_csv, joint_html, joint_json, single_page, write_joint
+from cnnbench.report.leaderboard import as_csv, as_json, as_json_rows, leaderboard
+from cnnbench.report.source import Source, SourceError, read_source
+from cnnbench.report.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
+
+JOINT = "joint"  # the folder of a report of several studies, below that of reports
+
+
+def read_sources(folders: Sequence[Path], tracking_uri: str | None, studies: Sequence[str]) -> list[Source]:
+    """The studies of these folders, or these studies of an MLflow store. Raises SourceError, TrackedError and
+    LedgerError."""
+    if tracking_uri is None:
+        if studies:
+            raise SourceError("--study: names a study of the MLflow store of --tracking-uri, which is missing")
+        if not folders:
+            raise SourceError("give a study's folder, such as results/digits, or --tracking-uri and --study")
+        return [read_source(folder) for folder in folders]
+    if folders:
+        raise SourceError(f"{folders[0]}: give either folders of studies, or --tracking-uri and --study")
+    if not studies:
+        raise SourceError("--tracking-uri: name the study, as in --study digits")
+    return [_read_tracked(tracking_uri, study) for study in studies]
+
+
+def write(sources: Sequence[Source], out: Path | None) -> Leaderboard | tuple[Joint, Path]:
+    """Writes the report of one study or of several into ``out``, by default below the folder that the (first) study
+    names for reports; and that folder's index anew, if the report lies in it."""
+    reports = Path(str(sources[0].study.get("reports") or "reports")).expanduser()
+    folder = out or reports / (sources[0].name if len(sources) == 1 else JOINT)
+    made: Leaderboard | tuple[Joint, Path]
+    if len(sources) == 1:
+        made = write_report(
+            sources[0].study, sources[0].records, folder, generated_utc=now(),
+            tracking_uri=sources[0].tracking_uri, prediction=sources[0].prediction,
+        )  # fmt: skip
+    else:
+        made = write_joint(sources, folder, generated_utc=now())
+    if reports.resolve() in folder.resolve().parents:
+        write_index(reports)
+    return made
+
+
+def text(sources: Sequence[Source], kind: str) -> str:
+    """The leaderboard, or the joint table of several, as one text. Raises SourceError for an unknown format."""
+    if kind not in FORMATS:
+        raise SourceError(f"--format: unknown value {kind!r}; choose from {', '.join(FORMATS)}")
+    if len(sources) > 1:
+        return _joint_text(sources, kind)
+    source = sources[0]
+    table = leaderboard(source.records, rows=tuple(source.study.get("rows", ())))
+    if kind == "html":
+        return single_page(source, now())
+    if kind in ("csv", "json"):
+        return as_csv(table) if kind == "csv" else as_json(table)
+    return _drawn(leaderboard_table(as_json_rows(table)), kind)
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _joint_text(sources: Sequence[Source], kind: str) -> str:
+    joint = join(sources)
+    if kind == "html":
+        return joint_html(joint, sources, generated_utc=now())
+    if kind in ("csv", "json"):
+        return joint_csv(joint) if kind == "csv" else joint_json(joint)
+    return _drawn(joint_table(joint), kind)
+
+
+def _drawn(table: TextTable, kind: str) -> str:
+    return markdown(table) if kind == "md" else latex(table)
+
+
+def _read_tracked(uri: str, study: str) -> Source:
+    from cnnbench.tracked import download
+
+    with TemporaryDirectory() as folder:
+        return read_source(download(uri, study, Path(folder)))

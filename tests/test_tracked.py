@@ -1,0 +1,77 @@
+"""A report made from an MLflow store alone is the report of the study's folder."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from cnnbench.cli import app
+from cnnbench.ledger import Ledger
+from cnnbench.report.source import read_source
+from cnnbench.tracked import TrackedError, download
+from cnnbench.tracking import Tracker
+from invented_study import invented_study
+
+PREDICTION = {"rows": {}, "price_per_hour": None}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A study's folder, and the store that its tracker shipped three of its trials to."""
+    place = tmp_path_factory.mktemp("tracked")
+    folder = place / "results" / "invented"
+    records = invented_study(epochs=2)
+    for record in records:
+        Ledger(folder / "ledger.jsonl").append(record)
+    described = {"study": "invented", "reports": str(place / "reports"), "tracking_uri": None}
+    (folder / "study.json").write_text(json.dumps(described))
+    (folder / "prediction.json").write_text(json.dumps(PREDICTION))
+    uri = f"sqlite:///{place / 'mlflow.db'}"
+    tracker = Tracker(uri, "invented", folder, parent_params={})
+    for record in records[:3]:
+        tracker.finished(record)
+    assert tracker.close(180).spooled == 0
+    return folder, uri
+
+
+def test_the_page_from_the_store_alone_is_the_folders_but_for_its_time(store, tmp_path):
+    folder, uri = store
+    hidden = folder.with_name("elsewhere")
+    from_folder, from_store = tmp_path / "a", tmp_path / "b"
+    runner = CliRunner()
+    assert runner.invoke(app, ["report", str(folder), "--out", str(from_folder)]).exit_code == 0
+    shutil.move(folder, hidden)
+    try:
+        arguments = ["report", "--tracking-uri", uri, "--study", "invented", "--out", str(from_store)]
+        ran = runner.invoke(app, arguments)
+        assert ran.exit_code == 0, ran.output
+    finally:
+        shutil.move(hidden, folder)
+    names = sorted(path.name for path in from_folder.iterdir())
+    assert names == sorted(path.name for path in from_store.iterdir()) and "index.html" in names
+    for name in names:
+        assert _without_time((from_folder / name).read_text()) == _without_time((from_store / name).read_text()), name
+
+
+def test_all_that_a_report_needs_is_an_artifact_of_the_parent_run(store, tmp_path):
+    folder, uri = store
+    source = read_source(download(uri, "invented", tmp_path))
+    assert source == read_source(folder) and source.prediction == PREDICTION
+
+
+def test_a_study_that_the_store_has_not_is_named_with_those_that_it_has(store, tmp_path):
+    with pytest.raises(TrackedError, match="has no study 'other'; it has invented"):
+        download(store[1], "other", tmp_path)
+
+
+def test_a_server_that_does_not_answer_is_said_without_its_password(tmp_path):
+    with pytest.raises(TrackedError, match=r"MLflow at http://127\.0\.0\.1:9 can't be read") as raised:
+        download("http://me:canary@127.0.0.1:9", "invented", tmp_path)
+    assert "canary" not in str(raised.value)
+
+
+def _without_time(text: str) -> str:
+    """``text`` without the second that its report was made in."""
+    start = text.find('<meta name="date" content="') + len('<meta name="date" content="')
+    return text.replace(text[start : text.index('"', start)], "now") if start > len('<meta name="date"') else text
