@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model_tables": set(),
     "tracking": {"ledger", "spool"},
     "tracked": {"tracking"},
-    "reporting": {"report", "tracked"},
+    "reporting": {"report", "tracked", "tracking"},
     "report": {"ledger", "row_id", "study", "statistics"},
     "distributed": {
         *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),

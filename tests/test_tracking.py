@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 import ledger_rows
 from cnnbench.ledger import ComponentUse, EpochPoint, TestMetrics, TrialRecord
-from cnnbench.tracking import Shipped, Tracker, default_uri, ui_command
+from cnnbench.tracking import Shipped, Tracker, default_uri, known_runs, ui_command
 
 PATIENT_S = 60.0  # the first connection makes a database
 
@@ -135,6 +135,18 @@ def test_ledger_and_study_are_artifacts_of_the_parent(folder: Path, tmp_path: Pa
     assert {entry.path for entry in client.list_artifacts(parent.info.run_id)} == {"ledger.jsonl", "study.json"}
     copy = client.download_artifacts(parent.info.run_id, "ledger.jsonl", str(tmp_path))
     assert Path(copy).read_text() == "the ledger\n"
+
+
+def test_a_trials_run_is_noted_for_the_report_and_only_for_its_store(folder: Path) -> None:
+    tracker = make(folder)
+    play(tracker)
+    tracker.close(PATIENT_S)
+    client = MlflowClient(tracking_uri=default_uri(folder.parent))
+    experiment = client.get_experiment_by_name("digits").experiment_id
+    (run,) = client.search_runs([experiment], "tags.`cnnbench.trial_id` = 'lenet5-0'")
+    assert known_runs(folder, None)["lenet5-0"] == (experiment, run.info.run_id)
+    assert known_runs(folder, "https://mlflow.example") == {}
+    assert known_runs(folder / "nothing", None) == {}
 
 
 @pytest.mark.parametrize(

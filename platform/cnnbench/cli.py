@@ -284,7 +284,6 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
     from cnnbench.distributed.tune import Interrupted
     from cnnbench.progress import StudyView
     from cnnbench.report import Leaderboard, effects_text
-    from cnnbench.report.source import read_source
 
     console = Console()
     rows = [architecture.row for architecture in study.architectures]
@@ -306,7 +305,7 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
     shipped = tracking.close()
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
-    made = reporting.write([read_source(study.folder)], None)
+    made = reporting.write(reporting.read_sources([study.folder], None, []), None)
     _say_report(made)
     if effects and isinstance(made, Leaderboard):
         typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")

@@ -144,6 +144,7 @@ class Machine(Frozen):
     peak_memory_mb: float
     python: str
     versions: Mapping[str, str]
+    lock: str | None = Field(default=None, description="sha256 of constraints.txt, where the code is a source tree")
 
 
 class EffectOf(Frozen):

@@ -1,17 +1,20 @@
 """``cnnbench report``: where its studies come from, and where the report goes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cnnbench.report import Leaderboard, write_report
+from cnnbench.report.details import Run
 from cnnbench.report.index import write_index
 from cnnbench.report.joint import Joint, join, joint_table
 from cnnbench.report.joint_page import joint_csv, joint_html, joint_json, single_page, write_joint
 from cnnbench.report.leaderboard import as_csv, as_json, as_json_rows, leaderboard
 from cnnbench.report.source import Source, SourceError, read_source
 from cnnbench.report.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
+from cnnbench.tracking import known_runs
 
 JOINT = "joint"  # the folder of a report of several studies, below that of reports
 
@@ -24,7 +27,7 @@ def read_sources(folders: Sequence[Path], tracking_uri: str | None, studies: Seq
             raise SourceError("--study: names a study of the MLflow store of --tracking-uri, which is missing")
         if not folders:
             raise SourceError("give a study's folder, such as results/digits, or --tracking-uri and --study")
-        return [read_source(folder) for folder in folders]
+        return [_read(folder) for folder in folders]
     if folders:
         raise SourceError(f"{folders[0]}: give either folders of studies, or --tracking-uri and --study")
     if not studies:
@@ -41,7 +44,7 @@ def write(sources: Sequence[Source], out: Path | None) -> Leaderboard | tuple[Jo
     if len(sources) == 1:
         made = write_report(
             sources[0].study, sources[0].records, folder, generated_utc=now(),
-            tracking_uri=sources[0].tracking_uri, prediction=sources[0].prediction,
+            tracking_uri=sources[0].tracking_uri, prediction=sources[0].prediction, runs=sources[0].runs,
         )  # fmt: skip
     else:
         made = write_joint(sources, folder, generated_utc=now())
@@ -81,6 +84,12 @@ def _joint_text(sources: Sequence[Source], kind: str) -> str:
 
 def _drawn(table: TextTable, kind: str) -> str:
     return markdown(table) if kind == "md" else latex(table)
+
+
+def _read(folder: Path) -> Source:
+    source = read_source(folder)
+    runs = known_runs(folder, source.tracking_uri)
+    return replace(source, runs={trial: Run(*place) for trial, place in runs.items()})
 
 
 def _read_tracked(uri: str, study: str) -> Source:

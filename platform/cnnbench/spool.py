@@ -93,7 +93,7 @@ class Cursor:
     @classmethod
     def load(cls, path: Path, uri: str) -> "Cursor":
         """The cursor of the store at ``uri``; a new one if the file has none."""
-        store = hashlib.sha256(uri.encode()).hexdigest()[:16]  # a URI may hold a password
+        store = store_key(uri)
         saved = _read(path).get(store, {"offset": 0, "open": {}})
         return cls(path, store, saved["offset"], {trial: OpenRun(**run) for trial, run in saved["open"].items()})
 
@@ -104,6 +104,11 @@ class Cursor:
         aside = self.path.with_suffix(".tmp")
         aside.write_text(json.dumps(stores))
         aside.replace(self.path)
+
+
+def store_key(uri: str) -> str:
+    """What stands for a store in files: its URI may hold a password."""
+    return hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cnnbench.ledger import EpochPoint, TrialRecord
-from cnnbench.spool import CURSOR, SPOOL, Cursor, Event, OpenRun, Spool
+from cnnbench.spool import CURSOR, SPOOL, Cursor, Event, OpenRun, Spool, store_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,6 +46,7 @@ _METRICS_A_BATCH = 900  # MLflow takes 1000
 TRIAL_TAG = "cnnbench.trial_id"
 PARENT_ID = "study"
 ARTIFACTS = ("ledger.jsonl", "study.json", "prediction.json")  # of the parent run: all that a report is made from
+_RUNS = "tracking.runs.jsonl"
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # networks, not agents
     "mlflow.note.content": 'Sort by `val_accuracy` to see all trials. Filter: `params.activation = "mish"`, '
@@ -273,6 +274,7 @@ class _Store:
             found = self._find(trial) or self._create(trial, tags, events[0].get("began_ms") or events[0]["time_ms"])
             params = _missing(params, found)
             run = self._cursor.open[trial] = OpenRun(found.info.run_id)
+            self._note_run(trial, run.run_id)
         elif params:
             params = _missing(params, self._client.get_run(run.run_id))
         metrics, last = _metrics_of(events, run.epoch)
@@ -284,6 +286,12 @@ class _Store:
             del self._cursor.open[trial]
         elif events[0]["event"] == "started":
             self._client.update_run(run.run_id, status="RUNNING")
+
+    def _note_run(self, trial: str, run_id: str) -> None:
+        """For the report, which knows no MLflow."""
+        line = {"store": self._cursor.store, "experiment": self._experiment, "trial": trial, "run": run_id}
+        with open(self._folder / _RUNS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     @contextmanager
     def _warned_of_refusals(self, trial: str) -> Iterator[None]:
@@ -320,6 +328,25 @@ class _Store:
                 params=[Param(key, value) for key, value in params.items()] if start == 0 else [],
                 tags=[RunTag(key, value) for key, value in tags.items()] if start == 0 else [],
             )
+
+
+def known_runs(folder: Path, uri: str | None) -> dict[str, tuple[str, str]]:
+    """Trial id → (experiment id, run id) of a study's runs in the store at ``uri`` (see ``Tracker``), as far as they
+    were noted in the study's folder when they were shipped."""
+    try:
+        lines = (folder / _RUNS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    store = store_key(uri or default_uri(folder.parent))
+    found = {}
+    for line in lines:
+        try:
+            noted = json.loads(line)
+        except ValueError:
+            continue  # a crash may have left half a line
+        if noted["store"] == store:
+            found[noted["trial"]] = (noted["experiment"], noted["run"])
+    return found
 
 
 def default_uri(storage: Path) -> str:

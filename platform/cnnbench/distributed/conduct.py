@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray import tune as ray_tune
 
+from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import cluster, controls
 from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.head import watched
@@ -31,7 +32,7 @@ from cnnbench.training.whole_file import read_json, write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root", "budget.time_limit_s",
-        "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects")  # fmt: skip
+        "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects", "defaults")  # fmt: skip
 FREE_UNTIL_FINALS = ("budget.trials",)  # a search that goes on after the test set was read is no longer blind to it
 
 
@@ -236,10 +237,12 @@ def _with_later_fields(before: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(study: Study) -> dict[str, Any]:
-    """The study with every default filled in, as plain values without a password; ``rows`` are the leaderboard's."""
+    """The study with every default filled in, as plain values without a password; ``rows`` are the leaderboard's,
+    ``defaults`` those of hyperparameters and components."""
     uri = study.tracking_uri and without_password(study.tracking_uri)
     rows = [architecture.row for architecture in study.architectures]
-    return {**study.model_dump(mode="json"), "tracking_uri": uri, "space": study.tree.get("space", {}), "rows": rows}
+    said = {**study.model_dump(mode="json"), "tracking_uri": uri, "space": study.tree.get("space", {}), "rows": rows}
+    return {**said, "defaults": {name: knob.default for name, knob in vocabulary().knobs.items()}}
 
 
 def _leaves(tree: Any, path: str = "") -> dict[str, Any]:

@@ -80,6 +80,6 @@ def _machine() -> Machine:
     facts: Mapping[str, object] = {
         "device": machine.device_name("cpu"), "workers": 1, "precision": "fp32", "channels_last": False,
         "host_cpus": machine.host_cpus(), "peak_memory_mb": 0.0, "python": python_version(),
-        "versions": machine.versions(),
+        "versions": machine.versions(), "lock": machine.lock(),
     }  # fmt: skip
     return Machine.model_validate(facts)

@@ -1,5 +1,6 @@
 """Where a trial ran, and on which versions."""
 
+import hashlib
 import os
 import platform
 import resource
@@ -48,6 +49,15 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+@cache
+def lock() -> str | None:
+    """The sha256 of the source tree's constraints.txt; None where there is no source tree."""
+    try:
+        return hashlib.sha256((Path(__file__).resolve().parents[3] / "constraints.txt").read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 @cache

@@ -82,7 +82,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
         "machine": {
             "device": machine.device_name(device.type), "workers": spec.workers, "precision": spec.precision,
             "channels_last": spec.channels_last, "host_cpus": machine.host_cpus(),
-            "python": sys.version.split()[0], "versions": machine.versions(),
+            "python": sys.version.split()[0], "versions": machine.versions(), "lock": machine.lock(),
         },
     }  # fmt: skip
 

@@ -38,7 +38,8 @@ COSTS = (
     Cost("macs", "MACs", "multiply-accumulates of one image, forward (log scale)", _FRONT),
     Cost("params", "parameters", "parameters (log scale)", _FRONT),
     Cost(
-        *("latency_ms", "latency", "milliseconds for one image on the finals' machine, median (log scale)", _FRONT),
+        *("latency_ms", "latency", "milliseconds an image, median (log scale)"),
+        "One image at a time, on the finals' machine. " + _FRONT,
         text=lambda value: f"{value:.3g} ms",
         tick=lambda value: f"{value:g}",
     ),

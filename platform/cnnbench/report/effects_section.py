@@ -123,7 +123,7 @@ def heat_map(table: pd.DataFrame, full: float) -> Markup:
             if (component, shown) in mean:
                 parts.append(_draw(_pooled(mean[component, shown], full), LEFT, y))
             y += CELL[1]
-    width, height = starts[rows[-1]] + CELL[0] + NAME * RISE / 2, y + 4
+    width, height = starts[rows[-1]] + CELL[0] + NAME * RISE, y + 4
     label = f"Effects of {len(table)} swaps on test accuracy, in points; the table below has the figures."
     size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
     return tag("svg", *parts, class_="heat", role="img", aria_label=label, **size)

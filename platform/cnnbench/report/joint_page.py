@@ -73,7 +73,7 @@ def single_page(source: Source, generated_utc: str) -> str:
     with TemporaryDirectory() as folder:
         made = write_report(
             source.study, source.records, Path(folder), generated_utc=generated_utc,
-            tracking_uri=source.tracking_uri, prediction=source.prediction,
+            tracking_uri=source.tracking_uri, prediction=source.prediction, runs=source.runs,
         )  # fmt: skip
         return made.page.read_text(encoding="utf-8")
 

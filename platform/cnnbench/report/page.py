@@ -139,7 +139,7 @@ def render(
             shown_steps=curves.shown_steps,
             curves_omitted=max(0, len(networks) - CURVES),
             trials=trials,
-            trials_drawn=trials_figure(trials, series) if trials else "",
+            trials_drawn=trials_figure(trials, series, study.get("space") or {}) if trials else "",
             importance=importance_section(rows, study.get("space") or {}),
             control_statements=expected,
             details=[_details(row, cell, study, str(texts["name"])) for row, cell in zip(rows, cells, strict=True)],

@@ -61,6 +61,7 @@ def provenance(rows: Sequence[Row], generated_utc: str, tracking_uri: str | None
         ("Data checksum", tally(f"sha256:{record.split.data_checksum[:_SHOWN_CHECKSUM]}…" for record in records)),
         ("Split", tally(f"seed {r.split.seed}, sha256:{r.split.split_checksum[:_SHOWN_CHECKSUM]}…" for r in records)),
         ("Input (channels, height, width)", tally(" × ".join(map(str, record.cost.input)) for record in records)),
+        ("Lock (constraints.txt)", tally(_lock(machine.lock) for machine in machines)),
         ("Device", tally(machine.device for machine in machines)),
         ("CPUs of the host", tally(str(machine.host_cpus) for machine in machines)),
         ("Workers a run", tally(str(machine.workers) for machine in machines)),
@@ -73,6 +74,10 @@ def provenance(rows: Sequence[Row], generated_utc: str, tracking_uri: str | None
         ("Report made", generated_utc),
         ("MLflow tracking", without_secrets(tracking_uri) if tracking_uri else "–"),
     ]
+
+
+def _lock(digest: str | None) -> str:
+    return f"sha256:{digest[:_SHOWN_CHECKSUM]}…" if digest else "not recorded"
 
 
 def _precision(record: TrialRecord) -> str:

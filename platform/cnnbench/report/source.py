@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cnnbench.ledger import Ledger, TrialRecord
+from cnnbench.report.details import Run
 
 FILES = ("study.json", "ledger.jsonl", "prediction.json")  # the last one is not always there
 
@@ -18,12 +19,13 @@ class SourceError(Exception):
 @dataclass(frozen=True)
 class Source:
     """study: the resolved study as plain JSON values. prediction: of its price, if it was written. warnings: what had
-    to be dropped from the ledger."""
+    to be dropped from the ledger. runs: trial id → its run in MLflow, where that is known."""
 
     study: Mapping[str, Any]
     records: tuple[TrialRecord, ...]
     prediction: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    runs: Mapping[str, Run] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

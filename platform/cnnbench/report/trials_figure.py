@@ -1,7 +1,6 @@
 """Parallel coordinates of the search's trials: one line a trial, through what it tried, to the accuracy it reached."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,6 @@ LINES = 300  # trials drawn at most
 AXES = 9  # hyperparameters and components, those that most trials tried something else in
 BEST = 0.1  # share of a row's trials that is drawn strong
 CATEGORIES = 8  # distinct numbers up to which each has a place of its own
-SPREAD = 30.0  # least ratio of largest to smallest that gets a log axis
 GAP, TOP, BOTTOM = 118.0, 30.0, 330.0  # px between axes, and where they begin and end
 LEFT, RIGHT = 60.0, 80.0
 MISSING_Y = BOTTOM + 22  # where a line passes that has no such hyperparameter
@@ -122,9 +120,10 @@ def _names(lines: Sequence[Line]) -> tuple[str, ...]:
 # ---------------------------------------------------------------- drawing
 
 
-def trials_figure(trials: Trials, series: Mapping[str, str]) -> Markup:
-    """The figure as SVG, as wide as its axes need."""
-    axes = [_axis([line.values[name] for line in trials.lines if name in line.values]) for name in trials.names]
+def trials_figure(trials: Trials, series: Mapping[str, str], space: Mapping[str, Any]) -> Markup:
+    """The figure as SVG, as wide as its axes need; space: says which of them the search saw on a log scale."""
+    names, logs = trials.names, set(_logarithmic(space))
+    axes = [_axis([line.values[name] for line in trials.lines if name in line.values], name in logs) for name in names]
     floor, top = accuracy_range([(line.accuracy, 0.0) for line in trials.lines])
     accuracy = linear_axis(floor, top, BOTTOM, TOP, lambda share: points(share, 1))
     places = [LEFT + GAP * number for number in range(len(axes) + 1)]
@@ -181,11 +180,22 @@ class _Categories:
         return self._places[repr(each)]
 
 
-def _axis(found: Sequence[Any]) -> "Axis | _Categories":
+def _logarithmic(space: Mapping[str, Any]) -> Iterator[str]:
+    """The names that the study file's space searches on a log scale, those below a choice included."""
+    for name, node in space.items():
+        if isinstance(node, Mapping):
+            if node.get("log"):
+                yield name
+            options = node.get("choice")
+            for below in options.values() if isinstance(options, Mapping) else ():
+                yield from _logarithmic(below or {})
+
+
+def _axis(found: Sequence[Any], log: bool) -> "Axis | _Categories":
     numbers = [each for each in found if isinstance(each, int | float) and not isinstance(each, bool)]
     if len(numbers) < len(found) or len(set(numbers)) <= CATEGORIES:
         return _Categories(found)
     low, high = min(numbers), max(numbers)
-    if low > 0 and high / low >= SPREAD and math.isfinite(high):
+    if log and low > 0:
         return log_axis(low, high, BOTTOM, TOP, lambda tick: f"{tick:.3g}")
     return linear_axis(low, high, BOTTOM, TOP, lambda tick: f"{tick:.3g}")
