@@ -24,6 +24,11 @@ budget: {trials: 2, epochs: 3}
 """
 
 
+def test_a_resolved_study_says_the_defaults_of_its_settings():
+    defaults = resolved(parse(STUDY, vocabulary()))["defaults"]
+    assert (defaults["lr"], defaults["schedule"], defaults["activation"]) == (0.1, "warmup_cosine", "original")
+
+
 def test_width_and_depth_make_rows_of_their_own():
     rows = plan_rows(parse(STUDY, vocabulary()), channels=3, classes=10)
     assert list(rows) == ["resnet20", "resnet20_w0.5_d1.5", "resnet20_d2"]
@@ -35,11 +40,6 @@ def test_width_and_depth_make_rows_of_their_own():
 
 
 @pytest.mark.parametrize("depth", ["0", "17", "-1", "deep"])
-def test_a_resolved_study_says_the_defaults_of_its_settings():
-    defaults = resolved(parse(STUDY, vocabulary()))["defaults"]
-    assert (defaults["lr"], defaults["schedule"], defaults["activation"]) == (0.1, "warmup_cosine", "original")
-
-
 def test_a_depth_that_makes_no_sense_is_refused(depth: str):
     with pytest.raises(StudyError, match=r"architectures.2.depth: "):
         parse(STUDY.replace("depth: 2", f"depth: {depth}"), vocabulary())
