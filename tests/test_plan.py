@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from rich.console import Console
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.components import ComponentError, refusals, swap
@@ -12,6 +13,7 @@ from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Proposal
 from cnnbench.distributed.sources import open_sources
 from cnnbench.network import build
+from cnnbench.progress import StudyView
 from cnnbench.study import Constraints, StudyError, parse
 from trials import record
 
@@ -90,15 +92,16 @@ def test_a_study_that_an_earlier_version_began_with_fewer_fields_goes_on(tmp_pat
     study = parse(STUDY.replace("depth: 2", "label: again") + f"storage: {tmp_path}\n", vocabulary())
     material = open_sources(study.data).for_search()
     begun = resolved(study)
-    del begun["architectures"][2]["depth"], begun["constraints"], begun["search"]["startup_trials"]
+    del begun["architectures"][2]["depth"], begun["constraints"], begun["search"]["startup_trials"], begun["defaults"]
     study.folder.mkdir(parents=True)
     (study.folder / "study.json").write_text(json.dumps(begun))
     trial = record(Proposal("resnet20", 0, {"lr": 0.1}), [0.5], split=material.split)
-    continue_study(study, [trial], material)
+    view = StudyView(Console(quiet=True), study.study, [], 0, 0)
+    continue_study(study, [trial], material, view)
     deeper = study.architectures[2].model_copy(update={"depth": 2.0})
     with pytest.raises(StudyError, match="architectures: was"):
         changed = {"architectures": (*study.architectures[:2], deeper)}
-        continue_study(study.model_copy(update=changed), [trial], material)
+        continue_study(study.model_copy(update=changed), [trial], material, view)
     limited = {"constraints": Constraints(max_params=10)}
     with pytest.raises(StudyError, match=r"constraints\.max_params: was None when the study was begun, is 10 now"):
-        continue_study(study.model_copy(update=limited), [trial], material)
+        continue_study(study.model_copy(update=limited), [trial], material, view)
