@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "cluster.yaml"
-FILES = [FILE, *(ROOT / "clusters").glob("*.yaml")]
+FILES = [FILE, ROOT / "clusters" / "on_prem.yaml"]
 
 
 @pytest.fixture

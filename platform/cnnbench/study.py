@@ -149,6 +149,7 @@ class Resources(Part):
     gpus: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"  # auto: one a worker where there are any
     concurrent_trials: Literal["auto"] | PositiveInt = "auto"  # auto: as many as fit
     price_per_hour: PositiveFloat | None = None  # of one worker's device, in any currency
+    nodes: PositiveInt | None = None  # of a cluster: nodes that take trials, to wait for before the study starts
     cluster: str = "auto"  # auto: the Ray cluster this machine belongs to, else a local one; local; or an address
 
 
@@ -174,6 +175,9 @@ class Study(Part):
     unreached_components: Literal["refuse", "leave_out"] = "refuse"
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 30.0
     storage: str = "results"
+    # on a cluster: a URI that every node reaches (s3://bucket/prefix), for checkpoints and a copy of the ledger; None:
+    # the storage folder is one that all nodes share
+    shared_storage: str | None = None
     reports: str = "reports"
     tracking_uri: str | None = None  # None: sqlite in the storage folder
     space: Space = Field(default_factory=dict, exclude=True)  # parsed by hand: its errors read better so
@@ -312,6 +316,10 @@ def _check_names(study: Study, vocabulary: Vocabulary) -> list[str]:
     errors += _check_effects(study.effects.components, vocabulary)
     if study.budget.images is not None and study.budget.device_seconds is not None:
         errors.append("budget: images and device_seconds are given; architectures get the same of one of them")
+    for name, value, wanted in (("storage", study.storage, False), ("shared_storage", study.shared_storage, True)):
+        if value is not None and ("://" in value) != wanted:
+            what = "a URI, such as s3://bucket/prefix" if wanted else "a folder; shared_storage takes a URI"
+            errors.append(f"{name}: {value!r} should be {what}")
     if study.search.min_epochs > study.budget.epochs:
         errors.append(f"search.min_epochs: {study.search.min_epochs} is more than budget.epochs, {study.budget.epochs}")
     return errors

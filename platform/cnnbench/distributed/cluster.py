@@ -3,8 +3,9 @@
 import gc
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.tune import PlacementGroupFactory
 
+from cnnbench.distributed.tune import Interrupted
 from cnnbench.study import Resources
 
 WAIT_S = 900.0  # a GPU node of a cloud takes minutes to start
-POLL_S = 15.0
+POLL_S = 5.0
+LOOK_S = 5.0  # between two looks at the cluster's size
+MOST_ASKED = 1000  # trials that a cluster is asked to have room for; its own max_workers is the limit
 
 
 class ClusterError(Exception):
@@ -67,50 +71,104 @@ def _log_to(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Share:
-    """What a stage gets of the cluster. gpus: of each worker; concurrent: trials at once."""
+    """What a trial gets of the cluster. cpus, gpus: of each of its workers, each of which runs on one node."""
 
-    gpus: float
-    concurrent: int
     workers: int
     cpus: float
+    gpus: float
+
+    @property
+    def need(self) -> dict[str, float]:
+        """Ray's resources of one worker."""
+        return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
 
     def placement(self) -> PlacementGroupFactory:
         """Tune's resources of one trial. Several workers are placed by Ray Train; the Tune function that starts them
         takes nothing but a place on the head node."""
         if self.workers > 1:
             return PlacementGroupFactory([{"node:__internal_head__": 0.001}])
-        return PlacementGroupFactory([{"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}])
+        return PlacementGroupFactory([self.need])
+
+    def fits(self, nodes: Sequence[Mapping[str, float]]) -> int:
+        """How many trials run at once on nodes with these resources."""
+        return sum(map(self.workers_on, nodes)) // self.workers
+
+    def workers_on(self, node: Mapping[str, float]) -> int:
+        """How many workers one node takes."""
+        return min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in self.need.items())
 
 
-def share(resources: Resources, workers: int, say: Callable[[str], None]) -> Share:
+def nodes() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def share(resources: Resources, workers: int, say: Callable[[str], None], interrupted: threading.Event) -> Share:
     """What a trial of ``workers`` workers gets. A cluster that is not local is asked to grow, and given WAIT_S seconds.
-    Raises ClusterError if a trial doesn't fit."""
+    Raises ClusterError if a trial doesn't fit, and Interrupted."""
     deadline = time.monotonic() + WAIT_S
+    said = ""
     while True:
-        there = ray.cluster_resources()
-        cpus, all_gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+        there = nodes()
+        cpus, all_gpus = (sum(node.get(name, 0.0) for node in there) for name in ("CPU", "GPU"))
         gpus = (1.0 if all_gpus else 0.0) if resources.gpus == "auto" else resources.gpus
-        fits = int(cpus / (resources.cpus * workers))
-        if gpus:
-            fits = min(fits, int(all_gpus / (gpus * workers)))
-        if fits >= 1:
+        wanted = Share(workers, resources.cpus, gpus)
+        if wanted.fits(there) >= 1:
             break
-        need = {"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})}
         asked = f"{workers} × {resources.cpus:g} CPUs" + (f" and {workers} × {gpus:g} GPUs" if gpus else "")
         problem = f"a trial takes {asked}, and the cluster has {cpus:g} CPUs and {all_gpus:g} GPUs in all"
-        if _is_local() or time.monotonic() > deadline:
+        if is_local() or time.monotonic() > deadline:
             raise ClusterError(
                 f"resources: {problem}; lower resources.workers, resources.cpus, resources.gpus or finals.workers"
             )
-        say(f"waiting for nodes: {problem}")
-        request_resources(bundles=[need] * workers)
-        time.sleep(POLL_S)
-    request_resources(bundles=[])
-    concurrent = fits if resources.concurrent_trials == "auto" else resources.concurrent_trials
-    return Share(gpus, concurrent, workers, resources.cpus)
+        if problem != said:
+            say(f"waiting for nodes: {problem}")
+            said = problem
+        request_resources(bundles=[wanted.need] * workers)
+        pause(POLL_S, interrupted)
+    return wanted
 
 
-def _is_local() -> bool:
+def pause(seconds: float, interrupted: threading.Event) -> None:
+    """Waits; raises Interrupted as soon as the user asks to stop."""
+    if interrupted.wait(seconds):
+        raise Interrupted
+
+
+def is_local() -> bool:
     """True for a Ray that this process started."""
     node = ray._private.worker._global_node
     return node is not None and node.head
+
+
+class Slots:
+    """How many trials run at once: as many as fit on the cluster as it is now, or the number that the study fixes. A
+    cluster that can grow is asked for room for what is waiting, and told when it is needed no longer."""
+
+    def __init__(self, resources: Resources, share: Share, waiting: Callable[[], int]) -> None:
+        """waiting: how many trials have not begun."""
+        fixed = resources.concurrent_trials
+        self._most = None if fixed == "auto" else fixed
+        self._share = share
+        self._waiting = waiting
+        self._looked = -LOOK_S
+        self._fits = 0
+        self._asked = 0
+
+    def __call__(self, running: int) -> int:
+        """Trials at once, given how many run now; what the cluster has is looked up every LOOK_S seconds."""
+        if time.monotonic() - self._looked >= LOOK_S:
+            self._looked = time.monotonic()
+            self._fits = self._share.fits(nodes())
+            self._ask_for_room(running + self._waiting())
+        return self._fits if self._most is None else self._most
+
+    def _ask_for_room(self, trials: int) -> None:
+        wanted = min(trials, MOST_ASKED if self._most is None else self._most)
+        if wanted != self._asked and not is_local():
+            request_resources(bundles=[self._share.need] * (wanted * self._share.workers))
+            self._asked = wanted
+
+    def close(self) -> None:
+        """Nodes that nobody uses may go."""
+        self._ask_for_room(0)

@@ -16,14 +16,16 @@ from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.lock import held
 from cnnbench.distributed.material import Material
+from cnnbench.distributed.mirror import mirrors, shared_place
 from cnnbench.distributed.plan import Row, check_budget, plan_rows
+from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.price import write_prediction
 from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import Sources, open_sources
-from cnnbench.distributed.stages import FinalsStage, Observer, Recorder, SearchStage, freeze
+from cnnbench.distributed.stages import FinalsStage, Observer, RecordedStage, Recorder, SearchStage, freeze
 from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
-from cnnbench.distributed.tune import Stage, interruptible, run_stage
+from cnnbench.distributed.tune import interruptible, run_stage
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.study import Architecture, Part, Study, StudyError
 from cnnbench.tracking import without_password
@@ -31,8 +33,8 @@ from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.whole_file import read_json, write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
-FREE = ("resources", "storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root", "budget.time_limit_s",
-        "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects", "defaults")  # fmt: skip
+FREE = ("resources", "storage", "shared_storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root",
+        "budget.time_limit_s", "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects", "defaults")  # fmt: skip
 FREE_UNTIL_FINALS = ("budget.trials",)  # a search that goes on after the test set was read is no longer blind to it
 
 
@@ -60,9 +62,10 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
     rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
     check_budget(study, len(searching.train_labels))
     with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
+        told = [view, *observers, *mirrors(study, view.say)]
         ledger, reading = opened(study, view)
         continue_study(study, reading.records, searching, view)
-        recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records), lock.check)
+        recorder = Recorder(study, searching.split, ledger, told, list(reading.records), lock.check)
         found = [record for record in reading.records if record.stage == "search"]
         if study_is_done(study, rows, recorder.records):
             view.say(f"all {len(recorder.records)} trials of this study are finished; nothing is run again")
@@ -73,7 +76,8 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
                 watched(view.say),
                 interruptible(view.say) as interrupted,
             ):
-                share = cluster.share(study.resources, study.resources.workers, view.say)
+                share = cluster.share(study.resources, study.resources.workers, view.say, interrupted)
+                preflight(study, share, view.say, interrupted)
                 rows = choose_precision(
                     study, rows, share, channels=searching.channels, classes=len(searching.classes),
                     records=reading.records, say=view.say,
@@ -136,7 +140,7 @@ def _finals(
     winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
     if not winners:
         return
-    share = cluster.share(study.resources, study.finals.workers, view.say)
+    share = cluster.share(study.resources, study.finals.workers, view.say, interrupted)
     material = sources.for_finals()  # the test images are read here, and not before
     recorder.split = material.split
     seeds = range(study.finals.first_seed, study.finals.first_seed + study.finals.seeds)
@@ -160,7 +164,7 @@ def _finals(
 
 
 def run_trials(
-    stage: Stage,
+    stage: RecordedStage,
     material: Material,
     share: cluster.Share,
     study: Study,
@@ -170,14 +174,18 @@ def run_trials(
     """A stage's trials, on Ray. Raises Interrupted."""
     ref = MaterialRef(ray.put(material))
     if share.workers > 1:
-        storage = str((study.folder / "train").resolve())
+        storage = shared_place(study, "train")
         trainable = ray_tune.with_parameters(distributed_trial, material=ref, storage=storage)
     else:
         trainable = ray_tune.with_parameters(tune_trial, material=ref)
-    run_stage(
-        stage, trainable, resources=share.placement(), concurrent=share.concurrent, reuse=share.workers == 1,
-        folder=study.folder / "tune", interrupted=interrupted, time_limit_s=limit_s,
-    )  # fmt: skip
+    slots = cluster.Slots(study.resources, share, lambda: stage.waiting)
+    try:
+        run_stage(
+            stage, trainable, resources=share.placement(), concurrent=slots, reuse=share.workers == 1,
+            folder=study.folder / "tune", interrupted=interrupted, time_limit_s=limit_s,
+        )  # fmt: skip
+    finally:
+        slots.close()
 
 
 def opened(study: Study, view: View) -> tuple[Ledger, Reading]:

@@ -16,7 +16,9 @@ from cnnbench.distributed import cluster
 from cnnbench.distributed.conduct import Conducted, View, continue_study, opened, run_trials, study_is_done
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.lock import held
+from cnnbench.distributed.mirror import mirrors
 from cnnbench.distributed.plan import Row, plan_rows
+from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.probe import choose_precision
 from cnnbench.distributed.sources import Sources, open_sources
 from cnnbench.distributed.spec import TrialSpec
@@ -81,6 +83,10 @@ class EffectsStage(RecordedStage):
         done = {record.trial_id for record in self.done}
         self.left = [training for training in planned if training.trial_id not in done]
         self.total = len(planned)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.left)
 
     def ask(self) -> TrialSpec | None:
         if not self.left:
@@ -160,6 +166,7 @@ def conduct_effects(
     channels, classes = searching.channels, len(searching.classes)
     rows = plan_rows(study, channels=channels, classes=classes)
     with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
+        told = [view, *observers, *mirrors(study, view.say)]
         ledger, reading = opened(study, view)
         if not study_is_done(study, rows, reading.records):
             raise first
@@ -169,7 +176,7 @@ def conduct_effects(
         winners = {row: winner for row, winner in winners.items() if row in paired}
         plan = plan_variants(study, rows, winners, channels=channels, classes=classes)
         _tell(study, plan, reading.records, view)
-        recorder = Recorder(study, searching.split, ledger, [view, *observers], list(reading.records), lock.check)
+        recorder = Recorder(study, searching.split, ledger, told, list(reading.records), lock.check)
         if _is_done(study, plan, winners, recorder.records):
             view.say("all of these effects are measured; nothing is run again")
         else:
@@ -178,7 +185,8 @@ def conduct_effects(
                 watched(view.say),
                 interruptible(view.say) as interrupted,
             ):
-                share = cluster.share(study.resources, study.resources.workers, view.say)
+                share = cluster.share(study.resources, study.resources.workers, view.say, interrupted)
+                preflight(study, share, view.say, interrupted)
                 ready = choose_precision(
                     study, plan.rows, share, channels=channels, classes=classes, records=reading.records, say=view.say
                 )
@@ -191,7 +199,7 @@ def _run(
     interrupted: threading.Event,
 ) -> None:  # fmt: skip
     planned = tunings(study, plan.variants, recorder.records)
-    share = cluster.share(study.resources, study.resources.workers, view.say)
+    share = cluster.share(study.resources, study.resources.workers, view.say, interrupted)
     stage = EffectsStage(
         study, plan.rows, recorder, share.gpus, planned, phase="tuning", workers=study.resources.workers
     )
@@ -199,7 +207,7 @@ def _run(
     if stage.left:
         run_trials(stage, sources.for_search(), share, study, interrupted, None)
     planned = measurements(study, plan.variants, winners, recorder.records)
-    share = cluster.share(study.resources, study.finals.workers, view.say)
+    share = cluster.share(study.resources, study.finals.workers, view.say, interrupted)
     stage = EffectsStage(
         study, plan.rows, recorder, share.gpus, planned, phase="measured", workers=study.finals.workers
     )

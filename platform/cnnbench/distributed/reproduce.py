@@ -14,6 +14,7 @@ import ray
 from cnnbench.distributed import cluster
 from cnnbench.distributed.conduct import View, opened, resolved, run_trials
 from cnnbench.distributed.lock import held
+from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.recorded import (
     RecordedRow,
     as_recorded,
@@ -62,7 +63,8 @@ def reproduce(row: RecordedRow, view: View, seeds: Sequence[int], *, allow_diffe
         write_whole(study.folder / "study.json", json.dumps(resolved(study), indent=2) + "\n")
         ledger, reading = opened(study, view)
         with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
-            share = cluster.share(study.resources, study.finals.workers, view.say)
+            share = cluster.share(study.resources, study.finals.workers, view.say, interrupted)
+            preflight(study, share, view.say, interrupted)
             here = _environment_there(share)
             differences = (*images, *environment_differences(row.finals, here))
             for line in differences:

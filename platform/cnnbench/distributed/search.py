@@ -92,6 +92,12 @@ class Search:
         """Trials of the whole search."""
         return sum(self._budget.values())
 
+    @property
+    def waiting(self) -> int:
+        """Trials that were not asked for yet."""
+        rows = [row for row in self._asked if self._has_left(row)]
+        return sum(self._budget[row] - len(self._asked[row]) for row in rows)
+
     def ask(self) -> Proposal | None:
         """The next configuration to try; None when every row has had its budget."""
         rows = [row for row in self._asked if self._has_left(row)]

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from cnnbench.distributed.machine import commit
+from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.plan import Row
+from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.search import Search, record_values
 from cnnbench.distributed.spec import Progress, TrialSpec, Value
 from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
 from cnnbench.study import Study
-from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.recipe import KNOBS, effective
 from cnnbench.training.whole_file import write_whole
 
@@ -45,7 +46,7 @@ class Recorder:
     def write(self, progress: Progress, row: Row, status: str, reason: str, end: Mapping[str, Any]) -> TrialRecord:
         record = self._record(progress, row, status, reason, end)
         self.add(record)
-        CheckpointFile(Path(progress.spec.checkpoint)).remove()
+        checkpoint_at(progress.spec.checkpoint).remove()
         return record
 
     def add(self, record: TrialRecord) -> None:
@@ -144,6 +145,14 @@ class RecordedStage:
         self._recorder = recorder
         self._gpus = gpus
 
+    @property
+    def waiting(self) -> int:
+        """Trials that were not asked for yet."""
+        raise NotImplementedError
+
+    def ask(self) -> TrialSpec | None:
+        raise NotImplementedError
+
     def started(self, progress: Progress) -> None:
         for observer in self._recorder.observers:
             observer.started(progress)
@@ -196,7 +205,7 @@ class RecordedStage:
             stop_epoch=stop_epoch,
             precision=row.precision,
             channels_last=row.channels_last,
-            checkpoint=str((self._study.folder / "checkpoints" / f"{trial_id}.ckpt").resolve()),
+            checkpoint=shared_place(self._study, f"checkpoints/{trial_id}.ckpt"),
             checkpoint_every_s=self._study.checkpoint_every_s,
             workers=workers,
             cpus=self._study.resources.cpus,
@@ -212,6 +221,10 @@ class SearchStage(RecordedStage):
     def __init__(self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, search: Search) -> None:
         super().__init__(study, rows, recorder, gpus)
         self._search = search
+
+    @property
+    def waiting(self) -> int:
+        return self._search.waiting
 
     def ask(self) -> TrialSpec | None:
         proposal = self._search.ask()
@@ -275,6 +288,10 @@ class FinalsStage(RecordedStage):
         specs = [self._final(winner, index, seed) for index, seed in enumerate(seeds) for winner in winners.values()]
         self.left = [spec for spec in specs if spec.trial_id not in done]
         self.total = len(specs)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.left)
 
     def ask(self) -> TrialSpec | None:
         return self.left.pop(0) if self.left else None

@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -25,6 +24,7 @@ from cnnbench.data.images import Images
 from cnnbench.data.seeds import derived_seed
 from cnnbench.distributed import machine
 from cnnbench.distributed.material import Material
+from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.seclusion import seclude
 from cnnbench.distributed.spec import TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
@@ -32,7 +32,6 @@ from cnnbench.evaluation.metrics import class_scores
 from cnnbench.precision import Precision
 from cnnbench.ranks import Ranks
 from cnnbench.training.allocator import keep_freed_memory
-from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import Diverged, EpochMetrics
 from cnnbench.training.recipe import Recipe
@@ -86,7 +85,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
         },
     }  # fmt: skip
 
-    checkpoint = CheckpointFile(Path(spec.checkpoint), spec.checkpoint_every_s)
+    checkpoint = checkpoint_at(spec.checkpoint, spec.checkpoint_every_s)
     noted = 0
 
     def on_epoch(metrics: EpochMetrics) -> None:

@@ -15,14 +15,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.spec import Progress, TrialSpec, content
-from cnnbench.training.checkpoints import CheckpointFile
 
 # Tune reads these when it is imported.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no TensorBoard, CSV and JSON beside the ledger
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # ours stops cleanly, see `interruptible`
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # its snapshots are not used
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a DDP trial ends 5 s sooner
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")  # how many there are at once, _Asker decides
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a table even at verbose=0
 
 from ray import tune
@@ -66,18 +67,24 @@ class Stage(Protocol):
 class _Asker(Searcher):
     """Hands Tune the stage's next trial."""
 
-    def __init__(self, table: "_Table") -> None:
+    def __init__(self, table: "_Table", slots: Callable[[int], int]) -> None:
         super().__init__()
         self._table = table
+        self._slots = slots
+        self._live: set[str] = set()  # its process may outlive a trial's last report for a moment
 
     def suggest(self, trial_id: str) -> Any:
+        if self._live and len(self._live) >= self._slots(len(self._live)):
+            return None
         spec = self._table.ask(trial_id)
         if spec is not None:
+            self._live.add(trial_id)
             return spec.as_config()
         return None if self._table.flying else Searcher.FINISHED  # one in flight may have to be run again
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """The referee has seen it already."""
+        """The referee has seen it already; here its place gets free."""
+        self._live.discard(trial_id)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the ledger is the truth."""
@@ -95,6 +102,23 @@ class _Referee(FIFOScheduler):
     def __init__(self, table: "_Table") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._table = table
+        self._waiting: dict[str, Trial] = {}  # trials that have not begun, in their order
+        self._chosen: set[str] = set()  # of these, those that a process is being started for
+
+    def on_trial_add(self, controller: Any, trial: Trial) -> None:
+        self._waiting[trial.trial_id] = trial
+
+    def choose_trial_to_run(self, controller: Any) -> Trial | None:
+        """The trial that was proposed last takes the warm process of the one that ended before it. Tune's own choice
+        is the oldest that waits, for which it throws away the process that is being started; so while trials are
+        shorter than such a start, a node that is new would never get to work."""
+        self._waiting = {name: trial for name, trial in self._waiting.items() if trial.status == Trial.PENDING}
+        self._chosen &= self._waiting.keys()
+        fresh = (trial for name, trial in self._waiting.items() if name not in self._chosen)
+        chosen = next(fresh, None) or next(iter(self._waiting.values()), None)
+        if chosen is not None:
+            self._chosen.add(chosen.trial_id)
+        return chosen
 
     def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         stop = self._table.report(trial.trial_id, content(result))
@@ -197,7 +221,7 @@ class _Table:
             return
         with self._stage_faults():
             if progress.retries < MAX_RETRIES:
-                first = CheckpointFile(Path(progress.spec.checkpoint)).epoch() + 1
+                first = checkpoint_at(progress.spec.checkpoint).epoch() + 1
                 progress.retried.append(f"{reason}; retry {progress.retries + 1}/{MAX_RETRIES} from epoch {first}")
                 self._stage.retried(progress, progress.retried[-1])
                 self._again.append(progress)
@@ -254,7 +278,7 @@ def run_stage(
     trainable: Callable[..., Any],
     *,
     resources: Any,
-    concurrent: int,
+    concurrent: int | Callable[[int], int],
     reuse: bool,
     folder: Path,
     interrupted: threading.Event,
@@ -262,12 +286,13 @@ def run_stage(
 ) -> None:
     """Runs a stage until it has no trial left, or ``time_limit_s`` has passed and the running ones are finished.
 
-    resources: Tune's resources of one trial; reuse: keep its process warm for the next. Raises Interrupted, and what
-    the stage itself raised.
+    resources: Tune's resources of one trial; concurrent: trials at once, or what says so, given how many run now;
+    reuse: keep a trial's process warm for the next. Raises Interrupted, and what the stage itself raised.
     """
+    slots = (lambda running: concurrent) if isinstance(concurrent, int) else concurrent
     table = _Table(stage, time_limit_s, interrupted)
     try:
-        _run(table, stage.name, trainable, resources, concurrent, reuse, folder)
+        _run(table, stage.name, trainable, resources, slots, reuse, folder)
     except Exception:
         if table.fault is None:
             raise
@@ -278,15 +303,15 @@ def run_stage(
 
 
 def _run(
-    table: _Table, name: str, trainable: Callable[..., Any], resources: Any, concurrent: int, reuse: bool, folder: Path
-) -> None:
+    table: _Table, name: str, trainable: Callable[..., Any], resources: Any, slots: Callable[[int], int], reuse: bool,
+    folder: Path,
+) -> None:  # fmt: skip
     tune.run(
         trainable,
         name=name,
         num_samples=-1,  # until the searcher says FINISHED
-        search_alg=_Asker(table),
+        search_alg=_Asker(table, slots),
         scheduler=_Referee(table),
-        max_concurrent_trials=concurrent,
         resources_per_trial=resources,
         reuse_actors=reuse,
         trial_name_creator=_trial_name,

@@ -1,5 +1,6 @@
 """Checkpoints: written aside, synced and renamed, with a checksum; the one before is kept until the next is whole."""
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -31,6 +32,7 @@ class CheckpointFile:
     path: Path
     every_s: float = 60.0
     notes: list[str] = field(default_factory=list)  # what its user should hear of, such as a damaged file
+    unsaved: str | None = None  # why the last one could not be written
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
@@ -44,12 +46,9 @@ class CheckpointFile:
     def save(self, state: dict[str, Any], fingerprint: str, epoch: int = 0) -> None:
         """Writes ``state`` (tensors, numbers, texts, lists, dicts), which is that after ``epoch`` epochs. Raises
         WriteError, and leaves no half file."""
-        buffer = io.BytesIO()
-        torch.save({"fingerprint": fingerprint, "state": state}, buffer)
-        body = buffer.getvalue()
-        header = MAGIC + hashlib.sha256(body).hexdigest().encode() + b" %d\n" % epoch
-        aside = write_aside(self.path, header + body)
-        if self.path.exists():
+        aside = write_aside(self.path, packed(state, fingerprint, epoch))
+        # A host that was cut off may go on with the same training beside us, and be faster.
+        with contextlib.suppress(FileNotFoundError):
             os.replace(self.path, self.previous)
         os.replace(aside, self.path)
         sync_folder(self.path.parent)
@@ -65,7 +64,7 @@ class CheckpointFile:
             if not file.exists():
                 continue
             try:
-                content = _read(file)
+                content = unpacked(file.read_bytes())
             except BadCheckpoint as error:
                 earlier = self.previous.name if file == self.path and self.previous.exists() else "no earlier state"
                 note = f"quarantined {file.name} as {set_aside(file).name} ({error}), using {earlier}"
@@ -83,9 +82,8 @@ class CheckpointFile:
         for file in (self.path, self.previous):
             try:
                 with open(file, "rb") as opened:
-                    fields = opened.readline(200).split()
-                return int(fields[3])
-            except (OSError, ValueError, IndexError):
+                    return epoch_of(opened.readline(200))
+            except OSError:
                 continue
         return 0
 
@@ -95,8 +93,24 @@ class CheckpointFile:
             file.unlink(missing_ok=True)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    content = file.read_bytes()
+def packed(state: dict[str, Any], fingerprint: str, epoch: int) -> bytes:
+    """A checkpoint's bytes: a line with their checksum and epoch, then what torch.save makes of it."""
+    buffer = io.BytesIO()
+    torch.save({"fingerprint": fingerprint, "state": state}, buffer)
+    body = buffer.getvalue()
+    return MAGIC + hashlib.sha256(body).hexdigest().encode() + b" %d\n" % epoch + body
+
+
+def epoch_of(line: bytes) -> int:
+    """The epochs that a checkpoint's first line says it has; 0 if it doesn't."""
+    try:
+        return int(line.split()[3])
+    except (ValueError, IndexError):
+        return 0
+
+
+def unpacked(content: bytes) -> dict[str, Any]:
+    """``fingerprint`` and ``state`` of a checkpoint's bytes. Raises BadCheckpoint."""
     header, _, body = content.partition(b"\n")
     if not header.startswith(MAGIC) or header.split()[2:3] != [hashlib.sha256(body).hexdigest().encode()]:
         raise BadCheckpoint(f"checksum differs ({len(content)} bytes)")

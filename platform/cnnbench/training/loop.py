@@ -248,8 +248,9 @@ class _Run:
             try:
                 checkpoint.save(state, self.fingerprint, epoch)
             except WriteError as error:  # a full disk: the training itself can go on without it
-                if not any(note.startswith(str(checkpoint.path)) for note in checkpoint.notes):
+                if checkpoint.unsaved is None:
                     checkpoint.notes.append(str(error))
+                checkpoint.unsaved = str(error)
 
     def restore(self, checkpoint: CheckpointFile) -> None:
         """Goes on from rank 0's checkpoint, if it has one of this configuration."""

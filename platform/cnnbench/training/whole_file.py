@@ -14,7 +14,8 @@ class WriteError(OSError):
 
 def write_aside(path: Path, content: bytes) -> Path:
     """Writes a file beside ``path``, waits until the disk has it, and returns where it lies; the caller renames it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # on storage that hosts share, a process of another one may have the same number
+    aside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(aside, "wb") as file:
