@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reports test check check-page matrix ui clean
+.PHONY: help setup run reports test test-cluster check check-page matrix ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
 	@echo "make run         the study search_spaces/digits.yaml, from search to leaderboard"
 	@echo "make test        the tests, but for those marked slow"
+	@echo "make test-cluster  a study on three test hosts, two of which fail; as root (ten minutes)"
 	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
 	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components"
 	@echo "make reports     the published reports again, reports/*/, from their ledgers"
@@ -44,6 +45,11 @@ run: setup
 # One thread a process: on few cores, threads of several Ray workers fight for them.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+
+# As root on Linux: three hosts and a laptop in namespaces of their own, with what Debian's packages iproute2,
+# openssh-server, openssh-client and rsync bring.
+test-cluster: setup
+	$(BIN)/python -m pytest -s -m cluster tests/cluster
 
 check: setup
 	$(BIN)/ruff check .

@@ -34,7 +34,8 @@ from cnnbench.training.whole_file import read_json, write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "shared_storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root",
-        "budget.time_limit_s", "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects", "defaults")  # fmt: skip
+        "budget.time_limit_s", "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects",
+        "defaults")  # fmt: skip
 FREE_UNTIL_FINALS = ("budget.trials",)  # a search that goes on after the test set was read is no longer blind to it
 
 
