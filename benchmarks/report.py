@@ -75,7 +75,7 @@ def open_page(page: Page, address: str) -> dict[str, float]:
     page.wait_for_load_state()
     sort = page.evaluate(
         f"""async () => {{
-          const button = document.querySelectorAll("#board thead th button")[3];
+          const button = document.querySelector("#board thead [data-column=accuracy] button");
           const begin = performance.now();
           button.click();
           return (await {DRAWN}) - begin;
@@ -83,7 +83,7 @@ def open_page(page: Page, address: str) -> dict[str, float]:
     )
     filtered = page.evaluate(
         f"""async () => {{
-          const field = document.getElementById("filter");
+          const field = document.querySelector(".tools input.search");
           const begin = performance.now();
           field.value = "residual";
           field.dispatchEvent(new Event("input", {{bubbles: true}}));

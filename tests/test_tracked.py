@@ -10,7 +10,7 @@ from cnnbench.cli import app
 from cnnbench.ledger import Ledger
 from cnnbench.report.source import read_source
 from cnnbench.tracked import TrackedError, download
-from cnnbench.tracking import Tracker
+from cnnbench.tracking import PARENT_ID, Tracker, default_uri, known_runs
 from invented_study import invented_study
 
 PREDICTION = {"rows": {}, "price_per_hour": None}
@@ -18,7 +18,7 @@ PREDICTION = {"rows": {}, "price_per_hour": None}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A study's folder, and the store that its tracker shipped three of its trials to."""
+    """A study's folder, and the store that its tracker shipped three of its trials and one row's finals to."""
     place = tmp_path_factory.mktemp("tracked")
     folder = place / "results" / "invented"
     records = invented_study(epochs=2)
@@ -27,9 +27,9 @@ def store(tmp_path_factory):
     described = {"study": "invented", "reports": str(place / "reports"), "tracking_uri": None}
     (folder / "study.json").write_text(json.dumps(described))
     (folder / "prediction.json").write_text(json.dumps(PREDICTION))
-    uri = f"sqlite:///{place / 'mlflow.db'}"
+    uri = default_uri(folder.parent)
     tracker = Tracker(uri, "invented", folder, parent_params={})
-    for record in records[:3]:
+    for record in [*records[:3], *(record for record in records if record.row == "resnet18" and record.seed >= 1000)]:
         tracker.finished(record)
     assert tracker.close(180).spooled == 0
     return folder, uri
@@ -48,6 +48,7 @@ def test_the_page_from_the_store_alone_is_the_folders_but_for_its_time(store, tm
         assert ran.exit_code == 0, ran.output
     finally:
         shutil.move(hidden, folder)
+    assert known_runs(folder, uri)["resnet18-final-0"][1] in (from_store / "index.html").read_text()
     names = sorted(path.name for path in from_folder.iterdir())
     assert names == sorted(path.name for path in from_store.iterdir()) and "index.html" in names
     for name in names:
@@ -56,8 +57,10 @@ def test_the_page_from_the_store_alone_is_the_folders_but_for_its_time(store, tm
 
 def test_all_that_a_report_needs_is_an_artifact_of_the_parent_run(store, tmp_path):
     folder, uri = store
-    source = read_source(download(uri, "invented", tmp_path))
-    assert source == read_source(folder) and source.prediction == PREDICTION
+    runs = download(uri, "invented", tmp_path)
+    assert read_source(tmp_path) == read_source(folder) and read_source(folder).prediction == PREDICTION
+    shipped = {trial: place for trial, place in runs.items() if trial != PARENT_ID}
+    assert len(shipped) == 9 and shipped == known_runs(folder, uri)
 
 
 def test_a_study_that_the_store_has_not_is_named_with_those_that_it_has(store, tmp_path):

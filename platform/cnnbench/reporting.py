@@ -1,6 +1,6 @@
 """``cnnbench report``: where its studies come from, and where the report goes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,12 +88,16 @@ def _drawn(table: TextTable, kind: str) -> str:
 
 def _read(folder: Path) -> Source:
     source = read_source(folder)
-    runs = known_runs(folder, source.tracking_uri)
-    return replace(source, runs={trial: Run(*place) for trial, place in runs.items()})
+    return _with_runs(source, known_runs(folder, source.tracking_uri))
 
 
 def _read_tracked(uri: str, study: str) -> Source:
     from cnnbench.tracked import download
 
     with TemporaryDirectory() as folder:
-        return read_source(download(uri, study, Path(folder)))
+        runs = download(uri, study, Path(folder))
+        return _with_runs(read_source(Path(folder)), runs)
+
+
+def _with_runs(source: Source, runs: Mapping[str, tuple[str, str]]) -> Source:
+    return replace(source, runs={trial: Run(*place) for trial, place in runs.items()})
