@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": set(),
     "document": set(),
     "space": set(),
-    "study": {"document", "space"},
+    "uri": set(),
+    "study": {"document", "space", "uri"},
     "ledger": set(),
     "row_id": {"ledger"},
     "spool": set(),
@@ -40,14 +41,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": {"study", "architectures", "components", "data", "training"},
     "models": {"architectures", "catalogue", "components", "cost", "description", "document", "network"},
     "model_tables": set(),
-    "tracking": {"ledger", "spool"},
-    "tracked": {"tracking"},
-    "reporting": {"report", "tracked", "tracking"},
+    "tracking": {"ledger", "spool", "uri"},
+    "tracked": {"tracking", "uri"},
+    "reporting": {"report", "study", "tracked", "tracking"},
     "report": {"ledger", "row_id", "study", "statistics"},
     "distributed": {
         *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),
         *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
-        *("precision", "ranks", "row_id"),
+        *("precision", "ranks", "row_id", "uri"),
     },
     "cluster_check": set(),
     "cli": {"*"},
@@ -65,7 +66,7 @@ NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotl
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
-WITHOUT_TORCH |= {"tracking", "report", "row_id", "cluster_check"}
+WITHOUT_TORCH |= {"tracking", "report", "row_id", "cluster_check", "uri"}
 
 
 @dataclass(frozen=True)

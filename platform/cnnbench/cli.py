@@ -316,10 +316,13 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
 
 def _ui_place(study: "Study") -> str:
     """The command that opens the MLflow UI, or a server's own address."""
+    from cnnbench.uri import without_password
+
     uri = study.tracking_uri
     if uri is None:
         return shlex.join(["cnnbench", "ui", "--storage", study.storage])
-    return uri if uri.startswith("http") else shlex.join(["cnnbench", "ui", "--tracking-uri", uri])
+    shown = without_password(uri)
+    return shown if uri.startswith("http") else shlex.join(["cnnbench", "ui", "--tracking-uri", shown])
 
 
 def _say_report(made: "Leaderboard | tuple[Joint, Path]") -> None:

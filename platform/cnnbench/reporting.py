@@ -14,6 +14,7 @@ from cnnbench.report.joint_page import joint_csv, joint_html, joint_json, single
 from cnnbench.report.leaderboard import as_csv, as_json, as_json_rows, leaderboard
 from cnnbench.report.source import Source, SourceError, read_source
 from cnnbench.report.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
+from cnnbench.study import StudyError, is_slug, recorded_folder
 from cnnbench.tracking import known_runs
 
 JOINT = "joint"  # the folder of a report of several studies, below that of reports
@@ -37,9 +38,9 @@ def read_sources(folders: Sequence[Path], tracking_uri: str | None, studies: Seq
 
 def write(sources: Sequence[Source], out: Path | None) -> Leaderboard | tuple[Joint, Path]:
     """Writes the report of one study or of several into ``out``, by default below the folder that the (first) study
-    names for reports; and that folder's index anew, if the report lies in it."""
-    reports = Path(str(sources[0].study.get("reports") or "reports")).expanduser()
-    folder = out or reports / (sources[0].name if len(sources) == 1 else JOINT)
+    names for reports; and the index of the folder above anew, if reports are kept there. Raises StudyError if a study
+    of others names a folder that is not below the current one."""
+    folder = out or _reports_of(sources[0]) / (sources[0].name if len(sources) == 1 else JOINT)
     made: Leaderboard | tuple[Joint, Path]
     if len(sources) == 1:
         made = write_report(
@@ -48,9 +49,17 @@ def write(sources: Sequence[Source], out: Path | None) -> Leaderboard | tuple[Jo
         )  # fmt: skip
     else:
         made = write_joint(sources, folder, generated_utc=now())
-    if reports.resolve() in folder.resolve().parents:
-        write_index(reports)
+    if out is None or folder.resolve().parent == Path(str(sources[0].study.get("reports"))).expanduser().resolve():
+        write_index(folder.parent)
     return made
+
+
+def _reports_of(source: Source) -> Path:
+    """A study.json may come from somebody else, who must not choose where files go."""
+    remedy = "say where the report goes with --out"
+    if not is_slug(source.name):
+        raise StudyError("study.json", [f"study: {source.name!r} is no plain name; {remedy}"])
+    return recorded_folder({"reports": "reports", **source.study}, "reports", source.name, remedy)
 
 
 def text(sources: Sequence[Source], kind: str) -> str:

@@ -24,6 +24,7 @@ from pydantic import (
 
 from cnnbench.document import MAX_BYTES, DocumentError, read_yaml
 from cnnbench.space import KnobLike, Space, Value, parse_space
+from cnnbench.uri import has_password, without_password
 
 SLUG = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 FEWEST_SEEDS = 6  # a two-sided sign-flip test on five pairs can't go below p = 0.0625
@@ -121,6 +122,7 @@ class Search(Part):
     min_epochs: PositiveInt = 1  # no trial is pruned before
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     seed: NonNegativeInt = 0
+    storage: str | None = None  # a Postgres database that shows the search, too; None: a journal in the study's folder
 
 
 class Finals(Part):
@@ -192,6 +194,32 @@ class Study(Part):
 # ---------------------------------------------------------------- reading
 
 
+def read_recorded(path: Path) -> dict[str, Any]:
+    """A ``study.json``, which may come from somebody else: within the limits of a study file, of a study with a plain
+    name. Raises StudyError."""
+    try:
+        tree = read_yaml(path.read_text(encoding="utf-8"))  # JSON is YAML, and a document's limits hold for it, too
+    except (OSError, UnicodeDecodeError, DocumentError) as error:
+        raise StudyError(str(path), [f"can't be read: {error}"]) from None
+    if not isinstance(tree, dict) or not is_slug(str(tree.get("study"))):
+        raise StudyError(str(path), ["study: missing, or no plain name: this is no study.json that a study wrote"])
+    return tree
+
+
+def is_slug(name: str) -> bool:
+    """True for a plain name: it may be a folder's, and leads nowhere else."""
+    return re.fullmatch(SLUG.rstrip("$"), name) is not None
+
+
+def recorded_folder(tree: Mapping[str, Any], field: str, path: str | Path, remedy: str) -> Path:
+    """The folder that ``field`` of a ``study.json`` names, where that lies below the current folder: what others wrote
+    must not choose where files go. Raises StudyError."""
+    folder = Path(str(tree.get(field)))
+    if folder.is_absolute() or ".." in folder.parts or str(folder).startswith("~"):
+        raise StudyError(str(path), [f"{field}: {folder} is not below the current folder; {remedy}"])
+    return folder
+
+
 def load(path: Path, vocabulary: Vocabulary, overrides: Collection[str] = ()) -> Study:
     """Reads a study file; ``overrides`` are ``a.b=value`` strings. Raises StudyError with everything that is wrong."""
     try:
@@ -240,6 +268,9 @@ def _override(tree: dict[str, Any], override: str) -> list[str]:
     key, equals, text = override.partition("=")
     if not equals or not key:
         return [f"--set {override}: write --set field=value, as in --set budget.trials=4"]
+    if "://" in text and has_password(text):
+        where = "every user of this machine can read it there; write it into the study file, or docs/postgres.md's way"
+        return [f"--set {key}: a password on the command line ({without_password(text)}): {where}"]
     try:
         value = read_yaml(text)
     except DocumentError as error:
@@ -320,6 +351,11 @@ def _check_names(study: Study, vocabulary: Vocabulary) -> list[str]:
         if value is not None and ("://" in value) != wanted:
             what = "a URI, such as s3://bucket/prefix" if wanted else "a folder; shared_storage takes a URI"
             errors.append(f"{name}: {value!r} should be {what}")
+    if study.search.storage and not re.match(r"postgresql(\+psycopg)?://", study.search.storage):
+        shown = without_password(study.search.storage)
+        errors.append(
+            f"search.storage: {shown!r} is no Postgres address; write postgresql://USER@HOST/DATABASE, or null"
+        )
     if study.search.min_epochs > study.budget.epochs:
         errors.append(f"search.min_epochs: {study.search.min_epochs} is more than budget.epochs, {study.budget.epochs}")
     return errors

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.spool import CURSOR, SPOOL, Cursor, Event, OpenRun, Spool, store_key
+from cnnbench.uri import blackened, has_password, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -193,12 +194,12 @@ class Tracker:
     def _warn(self, error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            reason = " ".join(str(error).split())[:200]
+            reason = blackened(" ".join(str(error).split()), self._uri)[:200]
             log.warning(
                 "MLflow at %s is unreachable: %d events spooled, shipped when it answers or on the next run (%s)",
                 without_password(self._uri),
                 self._pending,
-                reason.replace(self._uri, without_password(self._uri)),
+                reason,
             )
 
 
@@ -228,7 +229,7 @@ class _Store:
         self._client = client = MlflowClient(tracking_uri=self._uri)
         experiment = client.get_experiment_by_name(self._study)
         if experiment is None:
-            place = _artifact_location(self._uri, self._study)
+            place = _artifact_location(self._uri, self._folder)
             self._experiment = client.create_experiment(self._study, artifact_location=place, tags=_EXPERIMENT_TAGS)
         else:
             self._experiment = experiment.experiment_id
@@ -303,7 +304,8 @@ class _Store:
             if error.error_code not in _REFUSALS:
                 raise
             self._cursor.open.pop(trial, None)  # its run may have been deleted by hand: the next event makes one
-            log.warning("MLflow refused events of trial %s, which stay in the ledger alone: %s", trial, error)
+            reason = blackened(str(error), self._uri)
+            log.warning("MLflow refused events of trial %s, which stay in the ledger alone: %s", trial, reason)
 
     def _find(self, trial: str) -> "Run | None":
         assert self._client is not None
@@ -361,6 +363,9 @@ def ui_command(uri: str | None, storage: Path, port: int = 5000) -> list[str]:
     uri = uri or default_uri(storage)
     if urlsplit(uri).scheme in {"http", "https"}:
         raise ValueError(f"tracking.uri: {without_password(uri)} is an MLflow server: open it in a browser")
+    if has_password(uri):  # the server would have it on its command line, too
+        remedy = "every user of this machine can read it there; put it into ~/.pgpass"
+        raise ValueError(f"tracking.uri: a password on the command line ({without_password(uri)}): {remedy}")
     hosts = [f"{name}{suffix}" for name in ("localhost", "127.0.0.1") for suffix in ("", f":{port}")]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--default-artifact-root", (storage / "mlartifacts").resolve().as_uri(), "--no-serve-artifacts"]
@@ -435,14 +440,9 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
-def _artifact_location(uri: str, study: str) -> str | None:
-    """Beside the database; a server knows its own place."""
-    if not uri.startswith("sqlite:///"):
+def _artifact_location(uri: str, folder: Path) -> str | None:
+    """Beside a database file, else in the storage folder above the study's own ``folder``; a server knows its place."""
+    if urlsplit(uri).scheme in {"http", "https"}:
         return None
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts" / study).as_uri()
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be written down: no user, no password."""
-    parts = urlsplit(uri)
-    return uri if "@" not in parts.netloc else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    beside = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else folder
+    return (beside.resolve().parent / "mlartifacts" / folder.name).as_uri()

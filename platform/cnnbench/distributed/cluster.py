@@ -14,6 +14,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.tune import PlacementGroupFactory
 
+from cnnbench.distributed import authentication
 from cnnbench.distributed.tune import Interrupted
 from cnnbench.study import Resources
 
@@ -33,14 +34,16 @@ def connected(resources: Resources, log: Path) -> Iterator[None]:
     go to the file ``log``. Raises ClusterError."""
     _log_to(log)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of a worker that wait don't take others' cores
+    address = None if resources.cluster == "auto" else resources.cluster  # None: as `ray start` wrote it down
     try:
+        authentication.secure(address)
         ray.init(
-            address=None if resources.cluster == "auto" else resources.cluster,  # None: as `ray start` wrote it down
+            address=address,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, authentication.TokenError) as error:
         raise ClusterError(f"resources.cluster: {resources.cluster}: {str(error).splitlines()[0]}") from None
     try:
         yield

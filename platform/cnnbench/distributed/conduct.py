@@ -11,7 +11,7 @@ import ray
 from ray import tune as ray_tune
 
 from cnnbench.catalogue import vocabulary
-from cnnbench.distributed import cluster, controls
+from cnnbench.distributed import cluster, controls, optuna_store
 from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.lock import held
@@ -28,14 +28,14 @@ from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_tria
 from cnnbench.distributed.tune import interruptible, run_stage
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.study import Architecture, Part, Study, StudyError
-from cnnbench.tracking import without_password
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.whole_file import read_json, write_whole
+from cnnbench.uri import without_password
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "shared_storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root",
         "budget.time_limit_s", "finals.seeds", "finals.workers", "finals.few_seeds_reason", "effects",
-        "defaults")  # fmt: skip
+        "defaults", "search.storage")  # fmt: skip
 FREE_UNTIL_FINALS = ("budget.trials",)  # a search that goes on after the test set was read is no longer blind to it
 
 
@@ -62,6 +62,8 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
     searching = sources.for_search()
     rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
     check_budget(study, len(searching.train_labels))
+    if study.search.storage:
+        optuna_store.need(study.search.storage)
     with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
         told = [view, *observers, *mirrors(study, view.say)]
         ledger, reading = opened(study, view)
@@ -248,10 +250,12 @@ def _with_later_fields(before: dict[str, Any]) -> dict[str, Any]:
 def resolved(study: Study) -> dict[str, Any]:
     """The study with every default filled in, as plain values without a password; ``rows`` are the leaderboard's,
     ``defaults`` those of hyperparameters and components."""
-    uri = study.tracking_uri and without_password(study.tracking_uri)
+    said = study.model_dump(mode="json")
+    said["tracking_uri"] = study.tracking_uri and without_password(study.tracking_uri)
+    said["search"]["storage"] = study.search.storage and without_password(study.search.storage)
     rows = [architecture.row for architecture in study.architectures]
-    said = {**study.model_dump(mode="json"), "tracking_uri": uri, "space": study.tree.get("space", {}), "rows": rows}
-    return {**said, "defaults": {name: knob.default for name, knob in vocabulary().knobs.items()}}
+    defaults = {name: knob.default for name, knob in vocabulary().knobs.items()}
+    return {**said, "space": study.tree.get("space", {}), "rows": rows, "defaults": defaults}
 
 
 def _leaves(tree: Any, path: str = "") -> dict[str, Any]:

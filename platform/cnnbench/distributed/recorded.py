@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import machine
@@ -16,7 +15,7 @@ from cnnbench.distributed.stages import Winner
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.row_id import row_id
 from cnnbench.space import Fixed
-from cnnbench.study import Architecture, Study, StudyError, load, parse
+from cnnbench.study import Architecture, Study, StudyError, load, parse, read_recorded, recorded_folder
 
 # What a study may say of this machine. All else is as the ledger has it.
 HERE = ("data.root", "resources", "storage", "checkpoint_every_s")
@@ -63,6 +62,8 @@ def find(place: Path, wanted: str, settings: Sequence[str] = ()) -> RecordedRow:
     finals = _finals(folder / "ledger.jsonl", wanted)
     identity = row_id(finals)
     assert identity is not None, "a row has a completed final"
+    if here is None and not any(setting.startswith("storage=") for setting in settings):
+        _need_own_storage(folder / "study.json")
     study = _study(folder / "study.json", finals[0], () if here else settings)
     if here:
         own = {name: getattr(here, name) for name in ("resources", "storage", "checkpoint_every_s")}
@@ -83,14 +84,27 @@ def _finals(path: Path, wanted: str) -> tuple[TrialRecord, ...]:
     raise StudyError(str(path), [f"row {wanted!r}: not among the rows with finals; choose from {known}"])
 
 
+def _need_own_storage(described: Path) -> None:
+    """Raises StudyError if ``study.json`` names a storage that is neither below the current folder nor its own."""
+    tree = read_recorded(described)
+    if Path(str(tree.get("storage"))).expanduser().resolve() != described.resolve().parent.parent:
+        recorded_folder(tree, "storage", described, "say where the runs go with --set storage=FOLDER")
+
+
 def _study(path: Path, final: TrialRecord, settings: Sequence[str]) -> Study:
     """The study as it was resolved, with this row alone; how it was searched is left out."""
-    tree: dict[str, Any] = json.loads(path.read_text())
+    tree = read_recorded(path)
     architecture = {"name": final.architecture, **final.options}
     label = final.row.removesuffix("_aa")  # that ending is kept for controls
     if Architecture.model_validate(architecture).row != label:
         architecture["label"] = label
     kept = {key: tree[key] for key in _KEPT if key in tree}
+    resources = kept.get("resources")
+    if isinstance(resources, dict) and resources.get("cluster") != "local":
+        kept["resources"] = {
+            **resources,
+            "cluster": "auto",
+        }  # whoever wrote the file chooses no cluster for this machine
     text = json.dumps({**kept, "architectures": [architecture]}, ensure_ascii=False)
     return parse(text, vocabulary(), settings, source=str(path))
 

@@ -1,7 +1,7 @@
 """The search: one Optuna study per leaderboard row, asked and told by hand, all rows in one schedule of equal budgets.
 
 No Ray here: an ask gives a configuration, a report says whether to go on, a tell ends a trial. The ledger is the truth;
-Optuna's journal is written anew from it at every start, so that it can't disagree, and opens in optuna-dashboard.
+Optuna's store (distributed/optuna_store.py) is written anew from it at every start, so that it can't disagree.
 
 Every ask makes a sampler from (seed, row, index): what is proposed depends on that and on the finished trials alone,
 so an interrupted study goes on as if it had not been.
@@ -17,12 +17,11 @@ from pathlib import Path
 
 import optuna
 from optuna.samplers import RandomSampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from cnnbench import study as study_file
 from cnnbench.data.seeds import derived_seed
+from cnnbench.distributed.optuna_store import new_studies
 from cnnbench.ledger import TrialRecord
 from cnnbench.space import Choice, Fixed, FloatRange, Space, Value, walk
 
@@ -58,9 +57,10 @@ class Search:
         admits: Admits | None = None,
         limit: tuple[str, float] | None = None,
     ) -> None:
-        """``spaces``: row → its space. ``records``: the finished search trials of an interrupted study. A
-        configuration that ``admits`` refuses is no trial, and another is proposed in its place; None: all may be.
-        ``limit``: (images or device_seconds, how much of it) that a row's trials may spend together; None: all."""
+        """``spaces``: row → its space. ``journal``: a file in the study's own folder. ``records``: the finished search
+        trials of an interrupted study. A configuration that ``admits`` refuses is no trial, and another is proposed in
+        its place; None: all may be. ``limit``: (images or device_seconds, how much of it) that a row's trials may spend
+        together; None: all."""
         self._settings = settings
         self._spaces = spaces
         self._admits = admits
@@ -71,21 +71,10 @@ class Search:
         self.given_up = [row for row, budget in self._budget.items() if budget == 0]
         self._asked: dict[str, set[int]] = {row: set() for row in spaces}
         self._running: dict[tuple[str, int], optuna.Trial] = {}
-        self._studies = self._create(journal)
+        self._studies = new_studies(settings.storage, journal, list(spaces), make_pruner(settings))
         for record in records:
             if record.row in spaces:
                 self._replay(record)
-
-    def _create(self, journal: Path) -> dict[str, optuna.Study]:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        for stale in journal.parent.glob(f"{journal.name}*"):  # the journal and a killed driver's lock
-            stale.unlink()
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        pruner = make_pruner(self._settings)
-        return {
-            row: optuna.create_study(study_name=row, storage=storage, direction="maximize", pruner=pruner)
-            for row in self._spaces
-        }
 
     @property
     def total(self) -> int:

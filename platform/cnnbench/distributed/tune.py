@@ -29,10 +29,15 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a table e
 from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
+
+# Tune hands the driver's AWS keys to its workers in a runtime environment, which every node's log shows in clear. A
+# node has an instance profile, or keys in its own environment.
+class_cache.ENV_VARS_TO_PROPAGATE = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
 
 MAX_RETRIES = 2
 MEMORY_KILL = "Ray's memory monitor ended its process, because its host was running out of memory"

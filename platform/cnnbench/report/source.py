@@ -52,7 +52,7 @@ def read_source(folder: Path) -> Source:
 def _object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{path}: not JSON ({error}); restore the file, or run the study again") from None
     if not isinstance(found, dict):
         raise SourceError(f"{path}: want a JSON object, got {type(found).__name__}; restore the file")
