@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reports test test-cluster check check-page matrix ui clean
+.PHONY: help setup run reports test test-cluster check audit check-page matrix ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
@@ -13,6 +13,7 @@ help:
 	@echo "make test        the tests, but for those marked slow"
 	@echo "make test-cluster  a study on three test hosts, two of which fail; as root (ten minutes)"
 	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
+	@echo "make audit       looks the pinned versions up in a database of known security holes; needs a network"
 	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components"
 	@echo "make reports     the published reports again, reports/*/, from their ledgers"
 	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
@@ -77,6 +78,16 @@ matrix: setup
 
 bench-%: setup
 	$(BIN)/python benchmarks/$*.py
+
+# In an environment of its own, since pip-audit is no part of what it looks at. It asks a database in the network.
+audit: setup
+	@test -x build/audit/bin/pip-audit || { $(BIN)/python -m venv build/audit && \
+	  build/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'; }
+	@build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
+	  2>build/audit/errors && exit 0; cat build/audit/errors >&2; \
+	if grep -qiE 'connect|resolve|timed out|could not be audited' build/audit/errors; then \
+	  echo "make audit: the database of known holes did not answer, so this says nothing; run it where it can be reached" >&2; fi; \
+	exit 1
 
 ui: setup
 	$(BIN)/cnnbench ui

@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("precision", "ranks", "row_id", "uri"),
     },
     "cluster_check": set(),
+    "doctor": {"data"},
     "cli": {"*"},
     "__main__": {"cli"},
 }

@@ -1,9 +1,5 @@
 """What a user does in the MLflow UI, in a real browser: find a study, sort its trials, filter by a component."""
 
-import os
-import signal
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -13,13 +9,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from cnnbench.tracking import ENVIRONMENT, Shipped, ui_command
+from cnnbench.tracking import Shipped, ui_command
+from mlflow_servers import serving
+from ray_heads import free_port
 from test_tracking import PATIENT_S, make, point, record
 
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
-SERVER_START_S = 120.0
 ROWS = {"lenet5": 0.5, "resnet20": 0.7}  # the first trial's accuracy; each next one is 0.02 better
 
 
@@ -48,37 +45,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a UI server as `cnnbench ui` starts it, over a store with two architectures' trials."""
     storage = tmp_path_factory.mktemp("results")
     _fill(storage / "digits")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ui_command(None, storage, port)
-    with open(storage / "server.log", "wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **ENVIRONMENT}, cwd=storage, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait_for(address, process, storage / "server.log")
+    port = free_port()
+    with serving(ui_command(None, storage, port), port, storage) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)  # its own group: it and the workers it started
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + SERVER_START_S
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.5)
 
 
 def _open_study(page: Page, server: str) -> None:

@@ -260,6 +260,21 @@ def cluster_check(
     raise typer.Exit(1 if found else 0)
 
 
+@app.command()
+def doctor(
+    storage: Annotated[Path, typer.Option(help="Where studies will lie.")] = Path("results"),
+    constraints: Annotated[Path, typer.Option(help="The versions to compare with.")] = Path("constraints.txt"),
+) -> None:
+    """Whether this machine can run studies, with a remedy for what it lacks. Exit code 1: something is wrong."""
+    from cnnbench.doctor import examine
+
+    healthy = True
+    for answer in examine(storage, constraints if constraints.exists() else None):
+        typer.echo(str(answer))
+        healthy &= answer.remedy is None
+    raise typer.Exit(0 if healthy else 1)
+
+
 # ---------------------------------------------------------------- the parts of `run`
 
 
@@ -305,7 +320,8 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
     shipped = tracking.close()
     if shipped.spooled:
         typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
-    made = reporting.write(reporting.read_sources([study.folder], None, []), None)
+    folder = Path(study.reports).expanduser() / study.study
+    made = reporting.write(reporting.read_sources([study.folder], None, []), folder)
     _say_report(made)
     if effects and isinstance(made, Leaderboard):
         typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")
