@@ -76,7 +76,7 @@ class _Row:
     def configuration(self) -> dict[str, Any]:
         chance = self.chance
         optimizer = chance.choice(["sgd", "adamw"])
-        rate = 10 ** chance.uniform(-2, -0.3) if optimizer == "sgd" else 10 ** chance.uniform(-4, -2)
+        rate = 10 ** chance.uniform(-2, -0.31) if optimizer == "sgd" else 10 ** chance.uniform(-4, -2)
         momentum = {"momentum": 0.9, "nesterov": False} if optimizer == "sgd" else {}
         activation = ComponentUse(value=chance.choice(["relu", "gelu", "mish", "silu"]), sites=len(self.label))
         return {
