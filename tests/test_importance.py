@@ -70,3 +70,10 @@ def test_few_completed_trials_and_a_fixed_space_give_none():
     assert ped_anova(good, SPACE) and ped_anova(good, {"lr": 0.1}) == {}
     pruned = [record.model_copy(update={"status": "pruned"}) for record in good[9:]]
     assert ped_anova([*good[:9], *pruned], SPACE) == {}
+
+
+def test_a_trial_outside_the_space_is_left_out():
+    inside = trials(60, lambda values: 1 - abs(values["lr"] - 0.1))
+    outside = trial("net", 60, 0.99, hyperparameters={"lr": 5.0, "batch_size": 16}, components={})
+    assert ped_anova([*inside, outside], SPACE) == ped_anova(inside, SPACE)
+    assert ped_anova([*inside[:9], outside], SPACE) == {}

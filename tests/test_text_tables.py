@@ -24,7 +24,7 @@ def folder(tmp_path, name="tiny", records=None):
     study = tmp_path / name
     for record in records or two_rows():
         Ledger(study / "ledger.jsonl").append(record.model_copy(update={"study": name}))
-    (study / "study.json").write_text(json.dumps({"study": name, "reports": str(tmp_path / "reports")}))
+    (study / "study.json").write_text(json.dumps({"study": name, "reports": "reports"}))
     return study
 
 
@@ -118,7 +118,8 @@ def test_what_cannot_be_made_is_said_and_nothing_is_written(arguments, said, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]
 
 
-def test_a_ledger_of_another_version_is_refused_with_the_remedy(tmp_path):
+def test_a_ledger_of_another_version_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     study = folder(tmp_path)
     text = (study / "ledger.jsonl").read_text()
     (study / "ledger.jsonl").write_text(text.replace('"schema_version":1', '"schema_version":2'))
@@ -128,7 +129,8 @@ def test_a_ledger_of_another_version_is_refused_with_the_remedy(tmp_path):
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_last_line_that_was_not_written_whole_is_left_out_and_said(tmp_path):
+def test_a_last_line_that_was_not_written_whole_is_left_out_and_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     study = folder(tmp_path, records=[*two_rows(), trial("good", 4, 0.99)])
     whole = (study / "ledger.jsonl").read_bytes()
     (study / "ledger.jsonl").write_bytes(whole[:-40])

@@ -17,7 +17,7 @@ FEWEST_TRIALS = 10  # of which the best tenth is one; Optuna advises 50
 
 def ped_anova(trials: Sequence[TrialRecord], space: Mapping[str, Any]) -> dict[str, float]:
     """Hyperparameter → its share of the importance, largest first; the shares sum to 1. Empty if fewer than
-    ``FEWEST_TRIALS`` trials completed, or nothing was searched.
+    ``FEWEST_TRIALS`` trials within the space completed, or nothing was searched.
 
     trials: of one row. space: the study file's section, which says what was searched, and within what bounds.
     """
@@ -34,15 +34,17 @@ def ped_anova(trials: Sequence[TrialRecord], space: Mapping[str, Any]) -> dict[s
         values = {**hyperparameters, **components}
         searched = {name: (values.get(name, "original"), node) for name, node in _active(space, values)}
         searched = {name: found for name, found in searched.items() if found[0] is not None}  # no such site
-        names |= set(searched)
-        study.add_trial(
-            optuna.create_trial(
+        try:
+            made = optuna.create_trial(
                 params={name: value for name, (value, _) in searched.items()},
                 distributions={name: _distribution(node) for name, (_, node) in searched.items()},
                 value=trial.score,
             )
-        )
-    if not names:
+        except ValueError:  # a value that the space does not have: the study file was another when it was drawn
+            continue
+        names |= set(searched)
+        study.add_trial(made)
+    if not names or len(study.get_trials(deepcopy=False)) < FEWEST_TRIALS:
         return {}
     with warnings.catch_warnings():  # of few trials under one choice; the page says how many there were
         warnings.simplefilter("ignore")
