@@ -114,7 +114,10 @@ def test_a_report_lists_itself_in_the_index_of_its_folder_alone(tmp_path, monkey
     reporting.write([one, two], None)
     index = (tmp_path / "reports" / "index.html").read_text()
     assert re.findall(r'href="([^"]*)"', index) == ["joint/index.html", "one/index.html", "two/index.html"]
-    assert "On digits, at 4 trials each, good has the highest test accuracy" in index and "2 studies" in index
+    assert (
+        "On digits, at 4 trials each, good has the highest test accuracy" in index and "<bdi>2 studies</bdi>" in index
+    )
+    assert "<bdi>one</bdi>" in index
     before = index
     reporting.write([one], tmp_path / "elsewhere" / "one")
     assert not (tmp_path / "elsewhere" / "index.html").exists()

@@ -47,7 +47,7 @@ def write_index(reports: Path) -> Path:
 def _listed(page: Path, reports: Path) -> Listed | None:
     with open(page, "rb") as file:
         head = _Head()
-        head.feed(file.read(HEAD).decode(errors="replace"))
+        head.feed(file.read(HEAD).decode(errors="replace").partition("</head>")[0])  # charts have titles too
     if head.facts.get("generator") != "cnnbench":
         return None
     title = head.title.removesuffix(" – cnnbench leaderboard")
