@@ -181,7 +181,7 @@ def main() -> None:
             mine = Table(f"{folder}/cnnbench", trials, epochs, material)
             run_stage(
                 mine.stage, tune.with_parameters(tune_trial, material=ref), resources={"cpu": 1}, concurrent=1,
-                reuse=True, folder=Path(folder) / "tune-a", interrupted=threading.Event(),
+                reuse=True, folder=Path(folder) / "tune-a", interrupted=threading.Event(), say=print,
             )  # fmt: skip
             mine.tracking.close()
             clocks["cnnbench"] = mine.clock

@@ -21,6 +21,8 @@ RAY_FOLDER = Path(tempfile.mkdtemp(prefix="cnnb-", dir="/tmp"))
 os.environ["RAY_TMPDIR"] = str(RAY_FOLDER)
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+RAY_TIMEOUT_S = 2400.0  # of a test; those that run the CLI give it 900 s a call
+
 _GRACE_S = 60.0  # agents outlive a driver that was killed by so much
 
 
@@ -39,8 +41,12 @@ def _holders(folder: Path) -> dict[int, str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole studies come first: with two processes, the longest files must not be the last."""
+    """Whole studies come first: with two processes, the longest files must not be the last. On a busy machine they take
+    many times what they take on an idle one: only a hang should end them."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.timeout(RAY_TIMEOUT_S))
 
 
 def pytest_unconfigure() -> None:

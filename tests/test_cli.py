@@ -28,7 +28,7 @@ def cnnbench(*arguments: str, folder: Path, code: int = 0, **environment: str) -
     import os
 
     done = subprocess.run(
-        [sys.executable, "-m", "cnnbench", *arguments], cwd=folder, text=True, timeout=240,
+        [sys.executable, "-m", "cnnbench", *arguments], cwd=folder, text=True, timeout=900,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == code, done.stdout
@@ -111,7 +111,13 @@ def test_the_study_of_ones_own_images_runs_with_its_finals_on_two_workers(tmp_pa
     }  # fmt: skip
     arguments = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
     output = cnnbench("run", str(study_file), *arguments, folder=tmp_path)
-    final = json.loads((tmp_path / "results/image_folder/ledger.jsonl").read_text().splitlines()[-1])
+    records = [json.loads(line) for line in (tmp_path / "results/image_folder/ledger.jsonl").read_text().splitlines()]
+    final = records[-1]
     assert final["stage"] == "final" and final["status"] == "completed", final["reason"]
     assert final["machine"]["workers"] == 2 and final["split"]["test"] == 16
     assert final["test"]["accuracy"] >= 0.9, output
+    probed = json.loads((tmp_path / "results/image_folder/precision.json").read_text())["simple_cnn_w0.25"]
+    assert len(probed["images_per_s"]) + len(probed["failures"]) == 4  # fp32 and bf16, in two layouts
+    chosen = (probed["dtype"], probed["channels_last"])
+    trained = [r["machine"] for r in records if r["family"] != "baseline"]
+    assert len(trained) == 3 and {(each["precision"], each["channels_last"]) for each in trained} == {chosen}

@@ -11,7 +11,7 @@ import pytest
 
 from cnnbench.ledger import Ledger, TrialRecord
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.ray
 
 STUDY = """
 study: tiny
@@ -39,13 +39,13 @@ class Session:
             command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         try:
-            deadline = time.monotonic() + 300
+            deadline = time.monotonic() + 900
             while interrupt_after is not None and process.poll() is None and time.monotonic() < deadline:
                 if len(self.effects()) >= interrupt_after:
                     process.send_signal(signal.SIGINT)
                     interrupt_after = None
                 time.sleep(0.02)
-            output, _ = process.communicate(timeout=300)
+            output, _ = process.communicate(timeout=900)
         finally:
             process.kill()
         self.output[name] = (process.returncode, output)

@@ -165,7 +165,7 @@ def test_a_folder_and_a_uri_are_not_mixed_up(wrong: str) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_a_study_whose_folder_is_lost_is_finished_from_its_copy_on_s3(tmp_path: Path, s3: str) -> None:
     """The second run has nothing but the study file and the bucket, as a new head has, and trains nothing again."""
     text = STUDY.replace("digits}", "digits, image_size: 16}") + (
@@ -177,7 +177,7 @@ def test_a_study_whose_folder_is_lost_is_finished_from_its_copy_on_s3(tmp_path: 
         (tmp_path / head).mkdir()
         (tmp_path / head / "s.yaml").write_text(text)
         done = subprocess.run(
-            [sys.executable, "-m", "cnnbench", "run", "s.yaml"], cwd=tmp_path / head, text=True, timeout=500,
+            [sys.executable, "-m", "cnnbench", "run", "s.yaml"], cwd=tmp_path / head, text=True, timeout=900,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnnbench.distributed.spec import Progress, TrialSpec, content, payload
-from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, _Table
+from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, QUIET_S, _Table
 from cnnbench.training.checkpoints import CheckpointFile
 
 
@@ -154,6 +154,19 @@ def test_a_pruned_trial_ends_once_even_if_its_process_reports_on():
     table.report("x", END)
     table.lost("x", "it ended")
     assert stage.ended == [("t0", "pruned", 0)]
+
+
+def test_a_stage_is_quiet_once_a_minute_while_trials_in_flight_say_nothing():
+    table = _Table(Stage(), None, threading.Event())
+    table._heard -= 2 * QUIET_S
+    assert not table.is_quiet(), "nothing is in flight"
+    table.ask("x")
+    assert not table.is_quiet(), "it has just begun"
+    table._heard -= 2 * QUIET_S
+    assert table.is_quiet() and not table.is_quiet()
+    table._heard -= 2 * QUIET_S
+    table.report("x", epoch(1))
+    assert not table.is_quiet()
 
 
 def test_nothing_is_asked_or_failed_after_an_interruption():

@@ -3,7 +3,7 @@
 import json
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from ray import tune as ray_tune
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import cluster, controls, optuna_store
 from cnnbench.distributed.constraints import admission
+from cnnbench.distributed.ddp import distributed_trial
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.lock import held
 from cnnbench.distributed.material import Material
@@ -24,7 +25,7 @@ from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import Sources, open_sources
 from cnnbench.distributed.stages import FinalsStage, Observer, RecordedStage, Recorder, SearchStage, freeze
-from cnnbench.distributed.trial import MaterialRef, distributed_trial, tune_trial
+from cnnbench.distributed.trial import MaterialRef, tune_trial
 from cnnbench.distributed.tune import interruptible, run_stage
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.study import Architecture, Part, Study, StudyError
@@ -127,7 +128,7 @@ def _search(
     view.stage("search", search.total, found)
     if not search.is_over:
         stage = SearchStage(study, rows, recorder, share.gpus, search)
-        run_trials(stage, material, share, study, interrupted, study.budget.time_limit_s)
+        run_trials(stage, material, share, study, interrupted, view.say, study.budget.time_limit_s)
     for row in search.given_up:
         view.say(f"{row}: given up before its budget was spent: hardly any configuration is within the constraints")
 
@@ -150,7 +151,7 @@ def _finals(
     stage = FinalsStage(study, rows, recorder, share.gpus, winners, seeds=seeds)
     view.stage("finals", stage.total, [r for r in recorder.records if r.stage == "final" and r.control is None])
     if stage.left:
-        run_trials(stage, material, share, study, interrupted, None)
+        run_trials(stage, material, share, study, interrupted, view.say)
     if not controls.has_majority(recorder.records):
         controls.record_majority(recorder, material)
     best = controls.best_row(recorder.records, list(rows), study.finals.seeds)
@@ -163,7 +164,7 @@ def _finals(
     )  # fmt: skip
     view.stage("controls", stage.total, [r for r in recorder.records if r.control == "a/a" and r.row == row.label])
     if stage.left:
-        run_trials(stage, material, share, study, interrupted, None)
+        run_trials(stage, material, share, study, interrupted, view.say)
 
 
 def run_trials(
@@ -172,9 +173,10 @@ def run_trials(
     share: cluster.Share,
     study: Study,
     interrupted: threading.Event,
-    limit_s: float | None,
+    say: Callable[[str], None],
+    limit_s: float | None = None,
 ) -> None:
-    """A stage's trials, on Ray. Raises Interrupted."""
+    """A stage's trials, on Ray; say: for what they wait for. Raises Interrupted."""
     ref = MaterialRef(ray.put(material))
     if share.workers > 1:
         storage = shared_place(study, "train")
@@ -185,7 +187,7 @@ def run_trials(
     try:
         run_stage(
             stage, trainable, resources=share.placement(), concurrent=slots, reuse=share.workers == 1,
-            folder=study.folder / "tune", interrupted=interrupted, time_limit_s=limit_s,
+            folder=study.folder / "tune", interrupted=interrupted, say=say, time_limit_s=limit_s,
         )  # fmt: skip
     finally:
         slots.close()

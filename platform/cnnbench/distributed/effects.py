@@ -205,7 +205,7 @@ def _run(
     )
     view.stage(stage.name, stage.total, stage.done)
     if stage.left:
-        run_trials(stage, sources.for_search(), share, study, interrupted, None)
+        run_trials(stage, sources.for_search(), share, study, interrupted, view.say)
     planned = measurements(study, plan.variants, winners, recorder.records)
     share = cluster.share(study.resources, study.finals.workers, view.say, interrupted)
     stage = EffectsStage(
@@ -215,7 +215,7 @@ def _run(
     if stage.left:
         material = sources.for_finals()
         recorder.split = material.split
-        run_trials(stage, material, share, study, interrupted, None)
+        run_trials(stage, material, share, study, interrupted, view.say)
 
 
 def _is_done(study: Study, plan: Variants, winners: Mapping[str, Winner], records: Sequence[TrialRecord]) -> bool:

@@ -77,7 +77,7 @@ def reproduce(row: RecordedRow, view: View, seeds: Sequence[int], *, allow_diffe
             )  # fmt: skip
             view.stage("reproduction", stage.total, kept)
             if stage.left:
-                run_trials(stage, material, share, study, interrupted, None)
+                run_trials(stage, material, share, study, interrupted, view.say)
         verdict = judge(row.finals, recorder.records, differences, on_cpu=not share.gpus)
         write_whole(study.folder / "verdict.json", json.dumps(asdict(verdict), indent=2) + "\n")
     return verdict

@@ -1,7 +1,6 @@
 """One trial, in its own process: ``run_trial`` builds, trains and scores; two thin adapters call it.
 
-``tune_trial`` is a Tune function in a warm process (one worker). ``distributed_trial`` is a Tune function that runs a
-Ray Train ``TorchTrainer`` with one process a DDP rank (several workers).
+``tune_trial``, a Tune function in a warm process, for one worker; ``ddp.distributed_trial`` for several.
 """
 
 import logging
@@ -12,11 +11,7 @@ from typing import Any
 
 import ray
 import torch
-from ray import train as ray_train
 from ray import tune
-from ray.train import RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.tune.integration.ray_train import TuneReportCallback
 
 from cnnbench import cost, network
 from cnnbench.data.batches import images_from_arrays
@@ -163,30 +158,3 @@ def tune_trial(config: dict[str, Any], material: MaterialRef) -> None:
         log.exception("trial %s", spec.trial_id)  # into this process's file among Ray's session logs
         status, reason = explain(error)
         tune.report(payload("end", status=status, reason=reason))
-
-
-def distributed_trial(config: dict[str, Any], material: MaterialRef, storage: str) -> None:
-    """A Tune function for several workers: a TorchTrainer with DDP (NCCL on GPUs, else gloo)."""
-    spec = TrialSpec.from_config(config)
-    trainer = TorchTrainer(
-        _rank,
-        train_loop_config={**config, "material": material},
-        torch_config=TorchConfig(backend="nccl" if spec.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=spec.workers,
-            use_gpu=spec.gpus > 0,
-            resources_per_worker={"CPU": spec.cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
-        ),
-        run_config=RunConfig(name=spec.trial_id, storage_path=storage, callbacks=[TuneReportCallback()]),  # type: ignore[list-item]
-    )
-    try:
-        trainer.fit()
-    except Exception as error:
-        status, reason = explain(error)
-        tune.report(payload("end", status=status, reason=reason))
-
-
-def _rank(config: dict[str, Any]) -> None:
-    seclude()
-    spec = TrialSpec.from_config(config)
-    run_trial(spec, ray.get(config["material"].ref), get_device(), ray_train.report)

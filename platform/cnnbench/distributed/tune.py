@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from cnnbench.distributed.placements import free_orphans, waited_for
 from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.spec import Progress, TrialSpec, content
 
@@ -22,7 +23,6 @@ from cnnbench.distributed.spec import Progress, TrialSpec, content
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no TensorBoard, CSV and JSON beside the ledger
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # ours stops cleanly, see `interruptible`
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # its snapshots are not used
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # a DDP trial ends 5 s sooner
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")  # how many there are at once, _Asker decides
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a table even at verbose=0
 
@@ -41,6 +41,8 @@ class_cache.ENV_VARS_TO_PROPAGATE = {name for name in class_cache.ENV_VARS_TO_PR
 
 MAX_RETRIES = 2
 MEMORY_KILL = "Ray's memory monitor ended its process, because its host was running out of memory"
+LOOK_S = 2.0  # between two looks for what ended trials have left reserved
+QUIET_S = 60.0  # without a word from any trial, before the user is told what is waited for
 
 
 class Interrupted(Exception):
@@ -151,6 +153,7 @@ class _Table:
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._interrupted = interrupted
         self._again: list[Progress] = []
+        self._heard = time.monotonic()
         self.flying: dict[str, Progress] = {}
         self.fault: Exception | None = None  # the stage's own, such as a full disk: it ends the stage
 
@@ -185,10 +188,12 @@ class _Table:
             progress = Progress(spec, datetime.now(UTC).isoformat(timespec="seconds"))
             self._stage.started(progress)
         self.flying[trial_id] = progress
+        self._heard = time.monotonic()
         return progress.spec
 
     def report(self, trial_id: str, said: Mapping[str, Any] | None) -> bool:
         """Takes a trial's report; True if it should be stopped."""
+        self._heard = time.monotonic()
         with self._stage_faults():
             return self._report(trial_id, said)
         return True
@@ -219,6 +224,13 @@ class _Table:
         self._stage.finish(progress, "pruned", f"after epoch {point['epoch']}, {reason}", {})
         return True
 
+    def is_quiet(self) -> bool:
+        """True once in QUIET_S seconds in which no trial has said a word, though some are in flight."""
+        if not self.flying or time.monotonic() - self._heard < QUIET_S:
+            return False
+        self._heard = time.monotonic()
+        return True
+
     def lost(self, trial_id: str, reason: str) -> None:
         """A trial's process ended without a word: run it again, at most MAX_RETRIES times."""
         progress = self.flying.pop(trial_id, None)
@@ -237,14 +249,23 @@ class _Table:
                 self._stage.finish(progress, status, reasons, {})
 
 
-class _StopWhen(Stopper):
-    def __init__(self, table: _Table) -> None:
-        self._table = table
+class _Watch(Stopper):
+    """Looked at by Tune every moment: stops everything after an interruption, frees what ended trials have left
+    reserved, and says what a quiet stage waits for."""
+
+    def __init__(self, table: _Table, say: Callable[[str], None]) -> None:
+        self._table, self._say = table, say
+        self._looked = time.monotonic()
 
     def __call__(self, trial_id: str, result: Any) -> bool:
         return False
 
     def stop_all(self) -> bool:
+        if time.monotonic() - self._looked >= LOOK_S:
+            free_orphans()
+            self._looked = time.monotonic()
+        if self._table.is_quiet() and (wanted := waited_for()):
+            self._say(f"waiting for resources: {wanted}")
         return self._table.stopped
 
     def __reduce__(self) -> Any:  # Tune pickles its stopper into a snapshot, and a lock can't be pickled
@@ -287,17 +308,19 @@ def run_stage(
     reuse: bool,
     folder: Path,
     interrupted: threading.Event,
+    say: Callable[[str], None],
     time_limit_s: float | None = None,
 ) -> None:
     """Runs a stage until it has no trial left, or ``time_limit_s`` has passed and the running ones are finished.
 
     resources: Tune's resources of one trial; concurrent: trials at once, or what says so, given how many run now;
-    reuse: keep a trial's process warm for the next. Raises Interrupted, and what the stage itself raised.
+    reuse: keep a trial's process warm for the next; say: a line for the user, if trials wait for resources. Raises
+    Interrupted, and what the stage itself raised.
     """
     slots = (lambda running: concurrent) if isinstance(concurrent, int) else concurrent
     table = _Table(stage, time_limit_s, interrupted)
     try:
-        _run(table, stage.name, trainable, resources, slots, reuse, folder)
+        _run(table, stage.name, trainable, resources, slots, reuse, folder, say)
     except Exception:
         if table.fault is None:
             raise
@@ -309,7 +332,7 @@ def run_stage(
 
 def _run(
     table: _Table, name: str, trainable: Callable[..., Any], resources: Any, slots: Callable[[int], int], reuse: bool,
-    folder: Path,
+    folder: Path, say: Callable[[str], None],
 ) -> None:  # fmt: skip
     tune.run(
         trainable,
@@ -323,7 +346,7 @@ def _run(
         trial_dirname_creator=_trial_name,
         raise_on_failed_trial=False,
         storage_path=str(folder.resolve()),
-        stop=_StopWhen(table),
+        stop=_Watch(table, say),
         verbose=0,
     )
 
