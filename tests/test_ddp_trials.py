@@ -73,7 +73,9 @@ class Stage:
         if progress.spec.trial_id == LOSES_A_RANK:
             self.mark.touch()
 
-    def retried(self, progress: Progress, reason: str) -> None: ...
+    def retried(self, progress: Progress, reason: str) -> None:
+        assert reason.startswith("its workers were lost"), reason
+
     def note(self, progress: Progress, text: str) -> None: ...
 
     def report(self, progress: Progress, point: Mapping[str, Any]) -> str | None:

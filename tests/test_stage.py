@@ -156,6 +156,16 @@ def test_a_pruned_trial_ends_once_even_if_its_process_reports_on():
     assert stage.ended == [("t0", "pruned", 0)]
 
 
+def test_a_trial_that_says_that_it_lost_its_workers_is_run_again():
+    stage = Stage()
+    table = _Table(stage, None, threading.Event())
+    table.ask("x")
+    assert not table.report("x", content(payload("lost", reason="its workers were lost")))
+    table.lost("x", "it ended without saying how")
+    assert table.ask("y") == spec(0) and not stage.ended
+    assert table.flying["y"].retried == ["its workers were lost; retry 1/2 from epoch 1"]
+
+
 def test_a_stage_is_quiet_once_a_minute_while_trials_in_flight_say_nothing():
     table = _Table(Stage(), None, threading.Event())
     table._heard -= 2 * QUIET_S

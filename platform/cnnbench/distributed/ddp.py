@@ -30,8 +30,8 @@ def distributed_trial(config: dict[str, Any], material: MaterialRef, storage: st
     """A Tune function for several workers: DDP over NCCL on GPUs, else gloo.
 
     An error of the trial's own ends the trial. What came from outside (a rank's process died, the ranks could not be
-    started) is raised, and the trial is run again by the driver: Ray Train's own attempts would, after a start that
-    failed half-way, wait for ever for the places that the half-started ranks still hold.
+    started) is reported as ``lost``, and the driver runs the trial again: Ray Train's own attempts would, after a start
+    that failed half-way, wait for ever for the places that the half-started ranks still hold.
     """
     spec = TrialSpec.from_config(config)
     reports = Queue(actor_options={"num_cpus": 0})
@@ -58,10 +58,17 @@ def distributed_trial(config: dict[str, Any], material: MaterialRef, storage: st
     if run.error is not None:
         failures: Mapping[int, Exception] = getattr(run.error, "worker_failures", {})
         faults = [failure for failure in failures.values() if isinstance(failure, _Fault)]
-        if not faults:
-            raise run.error
-        status, reason = faults[0].args
-        tune.report(payload("end", status=status, reason=reason))
+        if faults:
+            status, reason = faults[0].args
+            tune.report(payload("end", status=status, reason=reason))
+        else:
+            tune.report(payload("lost", reason=_last_line(next(iter(failures.values()), run.error))))
+
+
+def _last_line(error: Exception) -> str:
+    """What a long text of Ray's comes down to."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"its workers were lost, or could not be started ({lines[-1][:200] if lines else type(error).__name__})"
 
 
 class _Fault(Exception):

@@ -76,7 +76,7 @@ class Progress:
 
 
 def payload(event: str, **content: Any) -> dict[str, str]:
-    """A report from a trial: ``epoch`` or ``end``, with what it says."""
+    """A report from a trial: ``epoch``, ``end``, or ``lost`` (run it again), with what it says."""
     return {"payload": json.dumps({"event": event, **content})}
 
 

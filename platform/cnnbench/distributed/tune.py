@@ -212,6 +212,9 @@ class _Table:
             del self.flying[trial_id]
             self._stage.finish(progress, said["status"], said["reason"], said)
             return False  # its process ends by itself, and is warm for the next one
+        if said["event"] == "lost":
+            self.lost(trial_id, said["reason"])
+            return False  # as above
         point = said["point"]
         known = progress.points[-1]["epoch"] if progress.points else 0
         if point["epoch"] <= known:
