@@ -6,6 +6,7 @@ from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.conduct import study_is_done
 from cnnbench.distributed.controls import best_row
 from cnnbench.distributed.effects import conduct_effects
+from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.stages import FinalsStage
 from cnnbench.distributed.variants import complete_schedule, wanted_values
 from cnnbench.ledger import Ledger, TrialRecord
@@ -120,6 +121,7 @@ def test_effects_want_finished_finals_and_say_how_to_get_them(tmp_path):
 def test_effects_that_are_all_there_start_nothing(tmp_path):
     """In this process, where Ray is not started: nothing could be trained."""
     simulated = Simulated(tmp_path, "{activation: [gelu]}")
+    simulated.recorder.split = open_sources(simulated.study.data).for_search().split  # of the images that are there
     simulated.finals()
     for control in whole_study(simulated.records):
         simulated.recorder.add(control)
