@@ -77,8 +77,13 @@ def test_all_errors_come_at_once_each_with_its_field():
     )
     assert [error.split(":")[0] for error in errors] == [
         "study", "data.image_size", "architectures.1.wdth", "budget.trials", "resources.gpus",
-        "space.lr", "space.activation", "space.batch_size.int",
+        "data.dataset", "space.lr", "space.activation", "space.batch_size.int",
     ]  # fmt: skip
+
+
+def test_a_message_keeps_its_own_words():
+    (error,) = errors_of(SMALL, "architectures=[]")
+    assert error == "architectures: Tuple should have at least 1 item, not 0, got []"
 
 
 def test_unknown_names_list_what_is_allowed():

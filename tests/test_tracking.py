@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import resource
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from mlflow.entities import Run
 
 import ledger_rows
 from cnnbench.ledger import ComponentUse, EpochPoint, TestMetrics, TrialRecord
+from cnnbench.spool import unfinished
 from cnnbench.tracking import Shipped, Tracker, default_uri, known_runs, ui_command
 
 PATIENT_S = 60.0  # the first connection makes a database
@@ -227,6 +229,39 @@ def test_a_half_written_last_line_is_dropped_and_the_rest_shipped(folder: Path) 
     uri = default_uri(folder.parent)
     trial, _ = runs(uri)
     assert history(uri, trial, "val_accuracy") == [(1, 0.5)]
+
+
+def test_the_spool_tells_of_trials_that_were_begun_and_did_not_end(folder: Path) -> None:
+    assert unfinished(folder / "tracking.spool.jsonl") == {}
+    tracker = make(folder, f"sqlite:///{folder.parent / 'other.db'}")
+    play(tracker, "lenet5-0")
+    begin(tracker, "lenet5-1")
+    tracker.epoch("lenet5-1", point(1))
+    begin(tracker, "lenet5-2")
+    tracker.close(0.1)
+    with open(folder / "tracking.spool.jsonl", "a") as file:
+        file.write('{"event":"finished","trial":"lene')
+    assert unfinished(folder / "tracking.spool.jsonl") == {"lenet5-1": "search", "lenet5-2": "search"}
+
+
+def test_a_database_that_others_write_to_is_waited_for_in_silence(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = make(folder)
+    play(tracker)
+    tracker.close(PATIENT_S)
+    other = sqlite3.connect(folder.parent / "mlflow.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    free = threading.Timer(8.0, other.execute, ["COMMIT"])  # sqlite itself gives up after 5 seconds
+    free.start()
+    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+        tracker = make(folder)
+        play(tracker, "lenet5-1")
+        shipped = tracker.close(PATIENT_S)
+    free.join()
+    other.close()
+    assert shipped == Shipped(synced=4, spooled=0) and not shipped.late
+    assert caplog.text == ""
 
 
 def test_damaged_lines_of_the_spool_hold_up_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cnnbench.report import Leaderboard
     from cnnbench.report.joint import Joint
     from cnnbench.study import Study
+    from cnnbench.tracking import Shipped
 
 app = typer.Typer(
     name="cnnbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -308,7 +309,7 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
         with StudyView(console, study.study, *plan) as view:
             conducted = (effects or conduct)(study, view, [tracking], takeover=takeover)
     except (Interrupted, KeyboardInterrupt):
-        tracking.close(interrupted=True)
+        _say_shipped(tracking.close(interrupted=True))
         typer.echo(f"\nstopped; everything finished is saved. To continue:\n  {again}")
         raise typer.Exit(130) from None
     except BaseException as error:
@@ -317,9 +318,7 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
             raise
         typer.echo(f"\n{error}\nstopped; everything finished is saved. To continue:\n  {again}")
         raise typer.Exit(1) from None
-    shipped = tracking.close()
-    if shipped.spooled:
-        typer.echo(f"MLflow: {shipped.spooled} events are spooled, and shipped on the next run")
+    _say_shipped(tracking.close())
     folder = Path(study.reports).expanduser() / study.study
     made = reporting.write(reporting.read_sources([study.folder], None, []), folder)
     _say_report(made)
@@ -328,6 +327,12 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
     typer.echo(f"MLflow UI:   {_ui_place(study)}")
     if not any(record.status == "completed" for record in conducted.records):
         raise typer.Exit(1)
+
+
+def _say_shipped(shipped: "Shipped") -> None:
+    """Nothing, where MLflow had everything as it came."""
+    if shipped.late:
+        typer.echo(str(shipped))
 
 
 def _ui_place(study: "Study") -> str:

@@ -68,6 +68,19 @@ def _event(line: bytes) -> Event | None:
     return event if isinstance(event, dict) and {"event", "trial", "time_ms"} <= event.keys() else None
 
 
+def unfinished(spool: Path) -> dict[str, str]:
+    """Trials that were begun and have no end in the spool: their stages, by their ids."""
+    begun: dict[str, str] = {}
+    if spool.exists():
+        with open(spool, "rb") as file:
+            for event in (_event(line) for line in file if b'"event":"epoch"' not in line):
+                if event and event["event"] == "started":
+                    begun[event["trial"]] = event.get("tags", {}).get("stage", "")
+                elif event:
+                    begun.pop(event["trial"], None)
+    return begun
+
+
 def is_behind(spool: Path, cursor: Path, uri: str) -> bool:
     """True if the store at ``uri`` has not all of the spool."""
     return spool.exists() and Cursor.load(cursor, uri).offset < spool.stat().st_size

@@ -256,7 +256,7 @@ def parse(text: str, vocabulary: Vocabulary, overrides: Collection[str] = (), so
     try:
         study = Study.model_validate_json(json.dumps(rest))  # JSON, because strict mode takes its arrays as tuples
     except ValidationError as error:
-        errors = _describe_all(error) + errors
+        errors = _describe_all(error) + _check_rest(rest, error, vocabulary) + errors
     if study is not None:
         errors = _check_names(study, vocabulary) + errors
     if errors or study is None:
@@ -304,7 +304,8 @@ def _describe(fault: Any) -> str:
         return "missing"
     if fault["type"] == "string_pattern_mismatch":
         return f"{got!r} is no plain name: small letters, digits, '_', '-', '.', at most 64"
-    message = fault["msg"].replace("Input should be", "should be").replace(" valid", "")
+    message = fault["msg"].replace("Input should be", "should be")
+    message = message.replace(" after validation", "").replace(" valid ", " ")
     message = message.replace("a integer", "a whole number").replace("a dictionary", "a mapping")
     hint = ""
     if fault["type"] == "bool_type" and isinstance(got, str):
@@ -322,6 +323,32 @@ def _fields_beside(location: tuple[Any, ...]) -> list[str]:
         elif isinstance(part, str) and part in model.model_fields:
             model = model.model_fields[part].annotation
     return [name for name in model.model_fields if name != "tree"]
+
+
+def _check_rest(tree: Mapping[str, Any], error: ValidationError, vocabulary: Vocabulary) -> list[str]:
+    """What is wrong with the names of a study some of whose values are wrong themselves; these are left out."""
+    rest = json.loads(json.dumps(tree))
+    for fault in error.errors():
+        _leave_out(rest, fault["loc"])
+    rest = {"study": "rest", "architectures": [next(iter(vocabulary.architectures))], **rest}
+    rest["data"] = {"dataset": next(iter(vocabulary.datasets)), **rest.get("data", {})}
+    rest["budget"] = {"trials": 1, "epochs": 10**9, **rest.get("budget", {})}
+    try:
+        return _check_names(Study.model_validate_json(json.dumps(rest)), vocabulary)
+    except ValidationError:
+        return []
+
+
+def _leave_out(tree: Any, location: tuple[Any, ...]) -> None:
+    """Removes what stands at ``location``, or the last part of it that there is; of a list, all of it."""
+    key, *below = location
+    inside = tree.get(key)
+    if isinstance(inside, list) and below and isinstance(below[0], int) and isinstance(inside[below[0]], dict):
+        inside, below = inside[below[0]], below[1:]
+    if isinstance(inside, dict) and below and below[0] in inside:
+        _leave_out(inside, tuple(below))
+    else:
+        tree.pop(key, None)
 
 
 def _check_names(study: Study, vocabulary: Vocabulary) -> list[str]:

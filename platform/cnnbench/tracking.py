@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ ENVIRONMENT = {
 
 _PAUSE_S = 1.0  # between two rounds of shipping; what is spooled meanwhile goes in one request a trial
 _LONGEST_PAUSE_S = 60.0  # while the store does not answer
+_LOCKED_S = 60.0  # another process may have a database file for so long, before it is trouble
 _METRICS_A_BATCH = 900  # MLflow takes 1000
 TRIAL_TAG = "cnnbench.trial_id"
 PARENT_ID = "study"
@@ -60,10 +61,16 @@ _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STAT
 
 @dataclass(frozen=True)
 class Shipped:
-    """What came of the events: sent to MLflow by this process, and left in the spool for the next run."""
+    """What came of the events: sent to MLflow by this process, and left in the spool for the next run. late: some had
+    to wait for a store that did not answer, in this run or an earlier one."""
 
     synced: int
     spooled: int
+    late: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        left = f"{self.spooled} spooled" + (", shipped on the next run" if self.spooled else "")
+        return f"MLflow: {self.synced} events synced, {left}"
 
 
 class Tracker:
@@ -83,7 +90,9 @@ class Tracker:
         self._lock = threading.Lock()
         self._pending = self._spool.count(self._cursor.offset)
         self._synced = 0
+        self._was_behind = self._pending > 0
         self._warned = self._spool_warned = False
+        self._free_since = time.monotonic()  # when the database was last not locked by another process
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._status = "FINISHED"
@@ -141,7 +150,7 @@ class Tracker:
         self._abandoned.set()  # a thread that is still waiting for an answer ends after it
         with self._lock:
             self._spool.close()
-            return Shipped(self._synced, self._pending)
+            return Shipped(self._synced, self._pending, late=self._warned or self._was_behind or self._pending > 0)
 
     def _append(self, event: Event) -> None:
         with self._lock:
@@ -165,13 +174,19 @@ class Tracker:
                 self._ship_what_is_there()
                 if closing and not self._abandoned.is_set():
                     self._store.finish(self._status)
-                pause = _PAUSE_S
+                pause, self._free_since = _PAUSE_S, time.monotonic()
             except Exception as error:  # MLflow, its HTTP client and its database raise what they like
+                if self._is_only_locked(error) and not self._abandoned.wait(_PAUSE_S):
+                    continue
                 self._warn(error)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             if closing or self._abandoned.is_set():
                 return
             self._closing.wait(pause)
+
+    def _is_only_locked(self, error: Exception) -> bool:
+        """True while others write to the database file that this process wants to write to: no trouble, but traffic."""
+        return "database is locked" in str(error) and time.monotonic() - self._free_since < _LOCKED_S
 
     def _ship_what_is_there(self) -> None:
         if self._store.connect():  # True: this store has nothing of the study, whatever the cursor says

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
@@ -70,6 +71,14 @@ def _log_to(path: Path) -> None:
         logger = logging.getLogger(name)
         logger.handlers = [handler] if name == "ray" else []
         logger.propagate = name != "ray"
+    # Ray prints what its nodes tell of lost processes, whatever log_to_driver says; a stage says that in a line.
+    ray._private.worker.print_to_stdstream = _to_log
+
+
+def _to_log(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """In place of Ray's function that prints a message from a node."""
+    for line in data["lines"]:
+        logging.getLogger("ray").warning("%s", line)
 
 
 @dataclass(frozen=True)

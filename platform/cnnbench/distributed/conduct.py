@@ -22,14 +22,15 @@ from cnnbench.distributed.plan import Row, check_budget, plan_rows
 from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.price import write_prediction
 from cnnbench.distributed.probe import choose_precision, probed_rates
+from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import Sources, open_sources
 from cnnbench.distributed.stages import FinalsStage, Observer, RecordedStage, Recorder, SearchStage, freeze
 from cnnbench.distributed.trial import MaterialRef, tune_trial
 from cnnbench.distributed.tune import interruptible, run_stage
 from cnnbench.ledger import Ledger, Reading, TrialRecord
+from cnnbench.spool import SPOOL, unfinished
 from cnnbench.study import Architecture, Part, Study, StudyError
-from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.whole_file import read_json, write_whole
 from cnnbench.uri import without_password
 
@@ -199,11 +200,22 @@ def opened(study: Study, view: View) -> tuple[Ledger, Reading]:
     if note := ledger.quarantine_half_line():
         view.say(note)
     reading = ledger.read()
-    done = {record.trial_id for record in reading.records}
-    for file in sorted((study.folder / "checkpoints").glob("*.ckpt")):
-        if file.stem not in done:
-            view.say(f"{file.stem}: was cut off, goes on from epoch {CheckpointFile(file).epoch() + 1}")
+    if reading.records or (study.folder / SPOOL).exists():
+        view.say(_kept_and_redone(study, reading.records))
     return ledger, reading
+
+
+def _kept_and_redone(study: Study, records: Sequence[TrialRecord]) -> str:
+    """What an earlier run left: so many finished trials, and those that were cut off."""
+    begun = unfinished(study.folder / SPOOL) | {file.stem: "" for file in (study.folder / "checkpoints").glob("*.ckpt")}
+    done = {record.trial_id for record in records}
+    over = finals_begun(records)  # the search, whatever it had left
+    cut = sorted(trial for trial, stage in begun.items() if trial not in done and not (over and stage == "search"))
+    places = [f"checkpoints/{trial}.ckpt" for trial in cut]
+    epochs = [checkpoint_at(shared_place(study, place)).epoch() + 1 for place in places]
+    again = ", ".join(f"{trial} from epoch {epoch}" for trial, epoch in zip(cut, epochs, strict=True))
+    kept = f"{len(records)} finished trial{'' if len(records) == 1 else 's'} kept"
+    return f"{kept}, {len(cut)} cut off and run again: {again}" if cut else kept
 
 
 def continue_study(study: Study, records: Sequence[TrialRecord], material: Material, view: View) -> None:

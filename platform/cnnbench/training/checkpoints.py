@@ -82,9 +82,11 @@ class CheckpointFile:
         for file in (self.path, self.previous):
             try:
                 with open(file, "rb") as opened:
-                    return epoch_of(opened.readline(200))
+                    epoch = epoch_of(opened.readline(200))
             except OSError:
                 continue
+            if epoch:  # else it is damaged
+                return epoch
         return 0
 
     def remove(self) -> None:
