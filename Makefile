@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reports test test-cluster check audit check-page matrix ui clean
+.PHONY: help setup run reports test test-cluster check audit check-page matrix matrix-missing ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components"
 	@echo "make reports     the published reports again, reports/*/, from their ledgers"
 	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
+	@echo "make matrix-missing  of these, the pairs that the page does not have yet"
 	@echo "make ui          the MLflow UI"
 	@echo "make clean       removes what builds and tools left, but no results and not $(VENV)"
 
@@ -75,6 +76,9 @@ reports: setup
 
 matrix: setup
 	$(BIN)/python tests/matrix.py
+
+matrix-missing: setup
+	$(BIN)/python tests/matrix.py --missing
 
 bench-%: setup
 	$(BIN)/python benchmarks/$*.py

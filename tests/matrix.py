@@ -1,14 +1,16 @@
 """Architectures × components, each pair tried: ``make matrix`` writes docs/matrix.md.
 
 A cell builds the network on 32×32 colour images, puts the component in, trains one step, and compares outputs with
-those of the network without it. Run: python tests/matrix.py [ARCHITECTURE …]
+those of the network without it. All of it takes half an hour; ``make matrix-missing`` tries only what the page lacks.
+Run: python tests/matrix.py [--missing] [--kind KIND …] [ARCHITECTURE …]
 """
 
+import argparse
 import copy
 import multiprocessing
 import os
-import sys
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from cnnbench import network
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import ComponentError, swap
-from cnnbench.components.kinds import NAMES, NUMBERS, SITES_OF
+from cnnbench.components.kinds import KINDS, NAMES, NUMBERS, SITES_OF
 from cnnbench.network import BuildError
 
 PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
@@ -39,6 +41,9 @@ class Cell:
     sites: int
     own: bool = False
     reason: str = ""
+
+
+Row = dict[tuple[str, str | float], Cell]
 
 
 def values() -> Iterator[tuple[str, str | float]]:
@@ -96,13 +101,13 @@ def answers_of(original: nn.Module) -> list[Tensor]:
     return answers
 
 
-def row(architecture: str) -> tuple[dict[tuple[str, str | float], Cell], list[str]]:
-    """All cells of one architecture, and what is wrong with some."""
+def row(architecture: str, wanted: Sequence[tuple[str, str | float]] | None = None) -> tuple[Row, list[str]]:
+    """The cells of one architecture, all or the wanted ones, and what is wrong with some."""
     torch.set_num_threads(1)
     original = built(architecture)
     before = answers_of(original)
     cells, faults = {}, []
-    for kind, value in values():
+    for kind, value in values() if wanted is None else wanted:
         try:
             cells[kind, value] = try_cell(original, before, kind, value)
         except Ineffective as error:
@@ -130,8 +135,8 @@ def representatives(architectures: Sequence[str]) -> dict[str, str]:
     return {name: smallest[key][1] for name, key in alike.items()}
 
 
-def page(rows: dict[str, dict[tuple[str, str | float], Cell]], stands_for: dict[str, str]) -> str:
-    """The whole of docs/matrix.md."""
+def page(rows: dict[str, Row], stands_for: dict[str, str]) -> str:
+    """The whole of docs/matrix.md, from which ``read`` gets both back."""
     blocks = [_INTRODUCTION.format(size=SIZE, batch=BATCH)]
     for kind in (*NAMES, *NUMBERS):
         columns = [value for of, value in values() if of == kind]
@@ -166,20 +171,74 @@ for the reason below the table. One network, the smallest, stands for all of its
 layers and the same kinds of sites; the last table names it for each."""
 
 
+def read(text: str) -> tuple[dict[str, Row], dict[str, str]]:
+    """Rows and representatives of a page, as ``page`` was given them."""
+    rows: dict[str, Row] = {}
+    *sections, alike = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    for section in sections:
+        kind = section.partition("\n")[0]
+        reasons = dict(re.findall(r"^(\d+)\. (.+)$", section, flags=re.MULTILINE))
+        head, *lines = _table(section)
+        for name, *marks in lines:
+            cells = rows.setdefault(name, {})
+            for value, mark in zip(head[1:], marks, strict=True):
+                cells[kind, float(value) if kind in NUMBERS else value] = _cell(mark, reasons)
+    others = {name: other for name, other in _table(alike)[1:]}
+    return rows, {**{name: name for name in rows}, **others}
+
+
+def _table(section: str) -> list[list[str]]:
+    """A table's rows, its head among them."""
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return [cells for cells in lines if set(cells) != {"---"}]
+
+
+def _cell(mark: str, reasons: Mapping[str, str]) -> Cell:
+    if mark.startswith("("):
+        return Cell(0, reason=reasons[mark.strip("()")])
+    return Cell(int(mark.split()[0]), own=mark.endswith("own"))
+
+
+def missing(rows: dict[str, Row], listed: Sequence[str]) -> dict[str, list[tuple[str, str | float]]]:
+    """Architecture → the cells that ``rows`` does not have of it."""
+    lacking = {name: [cell for cell in values() if cell not in rows.get(name, {})] for name in listed}
+    return {name: cells for name, cells in lacking.items() if cells}
+
+
+def _row(asked: tuple[str, Sequence[tuple[str, str | float]]]) -> tuple[Row, list[str]]:
+    return row(*asked)
+
+
 def main() -> None:
-    stands_for = representatives(sys.argv[1:] or list(ARCHITECTURES))
+    parser = argparse.ArgumentParser(description="architectures × components, each pair tried")
+    parser.add_argument("architectures", nargs="*", metavar="ARCHITECTURE", help="these rows alone")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, help="these kinds of component alone")
+    parser.add_argument("--missing", action="store_true", help="what the page lacks alone")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    asked = parser.parse_args()
+
+    known = read(PAGE.read_text())[0] if PAGE.exists() else {}
+    stands_for = representatives(list(ARCHITECTURES))
     listed = list(dict.fromkeys(stands_for.values()))
-    rows, faults = {}, []
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for name, (cells, faulty) in zip(listed, pool.imap(row, listed), strict=True):
-            rows[name] = cells
+    if unknown := set(asked.architectures) - set(listed):
+        raise SystemExit(f"{', '.join(sorted(unknown))}: no row; rows are {', '.join(listed)}")
+    todo = missing(known if asked.missing else {}, asked.architectures or listed)
+    todo = {
+        name: [(kind, value) for kind, value in cells if kind in (asked.kind or KINDS)] for name, cells in todo.items()
+    }
+    tried, faults = {}, []
+    with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
+        for name, (cells, faulty) in zip(todo, pool.imap(_row, todo.items()), strict=True):
+            tried[name] = cells
             faults += faulty
             print(f"{name}: {sum(not cell.reason for cell in cells.values())} of {len(cells)}", *faulty, flush=True)
     if faults:
         raise SystemExit(f"{len(faults)} cells are wrong")
-    if not sys.argv[1:]:
-        PAGE.write_text(page(rows, stands_for))
-        print(PAGE)
+    rows = {name: {**known.get(name, {}), **tried.get(name, {})} for name in listed}
+    if lacking := missing(rows, listed):
+        raise SystemExit(f"the page would lack cells of {', '.join(lacking)}; run it with --missing first")
+    PAGE.write_text(page(rows, stands_for))
+    print(PAGE)
 
 
 if __name__ == "__main__":

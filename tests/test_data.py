@@ -52,6 +52,16 @@ def test_every_data_set_gives_the_size_and_channels_asked_for():
     assert DATASETS["digits"].thing.load_validation() is None
 
 
+def test_fake_images_are_the_same_everywhere_differ_between_the_splits_and_can_be_learned():
+    train, test = DATASETS["fake"].thing.load_train(), DATASETS["fake"].thing.load_test()
+    assert (train.checksum()[:16], test.checksum()[:16]) == ("70b70e446c08729f", "cf725634cd624313")
+    assert train.labels.bincount().tolist() == [200] * 10 and test.labels.bincount().tolist() == [50] * 10
+    assert not set(map(bytes, train.pixels.numpy())) & set(map(bytes, test.pixels.numpy()))
+    means = torch.stack([train.pixels[train.labels == label].double().mean(0) for label in range(10)])
+    nearest = torch.cdist(test.pixels.double().flatten(1), means.flatten(1)).argmin(1)
+    assert (nearest == test.labels).double().mean() > 0.95
+
+
 def write_idx(folder: Path, split: str, labels: list[int], gz: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     count = len(labels)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnbench.data import cifar, digits, image_folder
+from cnnbench.data import cifar, digits, fake, image_folder
 from cnnbench.data.idx import FASHION_MNIST, MNIST
 from cnnbench.data.images import Images
 from cnnbench.data.resize import fit
@@ -66,3 +66,4 @@ DATASETS.register("cifar100", image_size=32, channels=3, classes=100)(
 DATASETS.register("image_folder", image_size=None, channels=None, classes=None)(
     Dataset(image_folder.read_train, image_folder.read_test, image_folder.read_validation)
 )
+DATASETS.register("fake", image_size=32, channels=3, classes=10)(Dataset(fake.read_train, fake.read_test))
