@@ -16,6 +16,7 @@ from cnnbench.report import accuracy_cost, columns, comparison, curves, formats,
 from cnnbench.report import details as row_details
 from cnnbench.report.effects import effects_csv, effects_table
 from cnnbench.report.effects_section import effects_section
+from cnnbench.report.front import trial_front
 from cnnbench.report.importance_section import importance_section
 from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
 from cnnbench.report.pairs import pairs
@@ -131,6 +132,7 @@ def render(
             headings=columns.headings(),
             bars=_bars(cells),
             costs=_cost_figures(cells, series),
+            front=trial_front(networks, trials.names if trials else ()),
             learning=learning,
             tuning=tuning,
             drawings={
