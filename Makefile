@@ -14,7 +14,7 @@ help:
 	@echo "make test-cluster  a study on three test hosts, two of which fail; as root (ten minutes)"
 	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
 	@echo "make audit       looks the pinned versions up in a database of known security holes; needs a network"
-	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components"
+	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components, scale"
 	@echo "make reports     the published reports again, reports/*/, from their ledgers"
 	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
 	@echo "make matrix-missing  of these, the pairs that the page does not have yet"
