@@ -114,6 +114,29 @@ def test_parameters_under_a_choice_are_drawn_only_with_it(tmp_path):
     assert len(seen) == 4
 
 
+USUAL = {
+    "optimizer": Choice(
+        {"adamw": {"lr": FloatRange(1e-4, 1e-2, log=True)}, "sgd": {"lr": FloatRange(0.01, 1.0, log=True)}}
+    ),
+    "schedule": Choice({"one_cycle": {"pct_start": FloatRange(0.2, 0.4)}, "constant": {}}),
+    "weight_decay": FloatRange(1e-2, 1.0, log=True),
+    "batch_size": IntRange(16, 64, step=16),
+    "activation": Choice({"relu": {}, "original": {}}),
+    "crop_padding": Fixed(2),
+}
+
+
+def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_path):
+    """Else the first option and the middle: warmup_cosine is not there, and the usual weight decay and batch are not in
+    their ranges."""
+    first = search(tmp_path, rows={"a": USUAL}).ask()
+    assert first.values == {
+        "optimizer": "sgd", "lr": 0.1, "schedule": "one_cycle", "pct_start": 0.3, "weight_decay": pytest.approx(0.1),
+        "batch_size": 48, "activation": "original", "crop_padding": 2,
+    }  # fmt: skip
+    assert search(tmp_path, rows={"a": USUAL}, warm_start=False).ask().values != first.values
+
+
 def test_a_grid_is_searched_point_by_point_and_only_once(tmp_path):
     space = {"optimizer": Choice({"sgd": {}, "adam": {}, "adamw": {}}), "batch_size": Choice({32: {}, 64: {}})}
     searching = search(tmp_path, trials=50, rows={"a": space}, sampler="grid", pruner="none")

@@ -118,6 +118,7 @@ class Search(Part):
 
     sampler: Literal["tpe", "random", "cmaes", "gp", "grid"] = "tpe"
     startup_trials: PositiveInt = 4  # random ones before the sampler's model is used
+    warm_start: bool = True  # the first trial is the recipe's defaults, as far as the space has them
     pruner: Literal["asha", "median", "none"] = "asha"
     min_epochs: PositiveInt = 1  # no trial is pruned before
     reduction_factor: Annotated[int, Field(ge=2)] = 3

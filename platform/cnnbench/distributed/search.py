@@ -20,10 +20,13 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from cnnbench import study as study_file
+from cnnbench.catalogue import ORIGINAL
 from cnnbench.data.seeds import derived_seed
 from cnnbench.distributed.optuna_store import new_studies
+from cnnbench.distributed.rungs import is_rung, is_stopped, judged_again
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Choice, Fixed, FloatRange, Space, Value, walk
+from cnnbench.space import Choice, Fixed, FloatRange, IntRange, Space, Value, walk
+from cnnbench.training.recipe import KNOBS
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -32,6 +35,7 @@ STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # ever
 
 
 Admits = Callable[[str, Mapping[str, Value]], bool]  # may this row's configuration be trained?
+RANDOM_SHARE = 1 / 3  # of TPE's trials, as in BOHB (Falkner et al. 2018, arXiv:1807.01774)
 MODEL_ATTEMPTS, MOST_ATTEMPTS = 3, 200  # at a configuration that is admitted; then the row is given up
 
 
@@ -121,8 +125,10 @@ class Search:
         study, space = self._studies[row], self._spaces[row]
         if self._grids:
             study.enqueue_trial(self._grids[row][index])
-        elif self._admits is not None:
-            values = self._admitted(row, index, self._admits)
+        elif index == 0 and self._settings.warm_start and self._is_admitted(row, usual := usual_values(space)):
+            study.enqueue_trial({path: usual[name] for name, path in _active(space, usual)})
+        elif self._admits is not None or self._settings.sampler == "tpe":
+            values = self._drawn(row, index)
             if values is None:
                 return None
             study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
@@ -132,22 +138,41 @@ class Search:
         self._running[row, index] = trial
         return Proposal(row, index, suggest(trial, space))
 
-    def _admitted(self, row: str, index: int, admits: Admits) -> dict[str, Value] | None:
+    def _is_admitted(self, row: str, values: Mapping[str, Value]) -> bool:
+        return self._admits is None or self._admits(row, values)
+
+    def _drawn(self, row: str, index: int) -> dict[str, Value] | None:
         """Values drawn until they are admitted, in a copy of the study: the study itself must not remember what was
-        refused, because an interrupted search would not know of it."""
+        refused, because an interrupted search would not know of it. None if none was."""
         scratch = optuna.create_study(direction="maximize")
-        scratch.add_trials(self._studies[row].trials)
+        scratch.add_trials(self._seen_by_model(row))
         for attempt in range(MOST_ATTEMPTS):
             seed = derived_seed(self._settings.seed, row, index, attempt) % 2**32
             # a sampler's model that does not know the limits may insist on what they refuse
-            of_model = attempt < MODEL_ATTEMPTS
+            of_model = attempt < MODEL_ATTEMPTS and not self._is_random(row, index)
             scratch.sampler = make_sampler(self._settings, seed) if of_model else RandomSampler(seed)
             trial = scratch.ask()
             values = suggest(trial, self._spaces[row])
-            if admits(row, values):
+            if self._is_admitted(row, values):
                 return values
             scratch.tell(trial, state=TrialState.FAIL)
         return None
+
+    def _is_random(self, row: str, index: int) -> bool:
+        """True for TPE's first trials and a share of its later ones, which are drawn at random: so it can't stay for
+        ever where what it saw first has led it."""
+        if self._settings.sampler != "tpe" or index < self._settings.startup_trials:
+            return self._settings.sampler == "tpe"
+        return random.Random(derived_seed(self._settings.seed, row, index, "random")).random() < RANDOM_SHARE
+
+    def _seen_by_model(self, row: str) -> list[optuna.trial.FrozenTrial]:
+        trials = self._studies[row].get_trials(deepcopy=False)
+        if not self._has_rungs or self._settings.sampler != "tpe":
+            return trials
+        settings = self._settings
+        return judged_again(
+            trials, lambda trial: self._sets_bar(row, trial), settings.min_epochs, settings.reduction_factor
+        )
 
     def _grid(self, row: str) -> list[dict[str, Value]]:
         space = self._spaces[row]
@@ -159,7 +184,27 @@ class Search:
         """Takes an epoch's validation accuracy; True if the trial should be pruned."""
         trial = self._running[row, index]
         trial.report(accuracy, epoch)
-        return bool(trial.should_prune())
+        return self._is_stopped(row, index, epoch, accuracy) if self._has_rungs else bool(trial.should_prune())
+
+    @property
+    def _has_rungs(self) -> bool:
+        return self._settings.pruner == "asha"
+
+    def _is_stopped(self, row: str, index: int, epoch: int, accuracy: float) -> bool:
+        if not is_rung(epoch, self._settings.min_epochs, self._settings.reduction_factor):
+            return False
+        others = [
+            trial.intermediate_values[epoch]
+            for trial in self._studies[row].get_trials(deepcopy=False)
+            if epoch in trial.intermediate_values
+            and trial.user_attrs.get("index") != index
+            and self._sets_bar(row, trial)
+        ]
+        return is_stopped(accuracy, others, self._settings.reduction_factor)
+
+    def _sets_bar(self, row: str, trial: optuna.trial.FrozenTrial) -> bool:
+        """True for a trial that no model proposed."""
+        return self._settings.sampler != "tpe" or self._is_random(row, trial.user_attrs["index"])
 
     def spend(self, row: str, index: int, amount: float) -> bool:
         """Takes what a trial has spent so far, in the limit's unit; True if its row has nothing left."""
@@ -209,6 +254,33 @@ def _active(space: Space, values: Mapping[str, Value], prefix: str = "") -> list
             option = values[name]
             found += _active(domain.options[option], values, f"{prefix}{name}.{option}.")
     return found
+
+
+def usual_values(space: Space) -> dict[str, Value]:
+    """The recipe's defaults and the architecture's own components, as far as ``space`` has them; else the first option
+    of a choice and the middle of a range."""
+    values: dict[str, Value] = {}
+    for name, domain in space.items():
+        usual = KNOBS[name].default if name in KNOBS else ORIGINAL
+        if isinstance(domain, Fixed):
+            values[name] = domain.value
+        elif isinstance(domain, Choice):
+            option = usual if usual in domain.options else next(iter(domain.options))
+            values[name] = option
+            values.update(usual_values(domain.options[option]))
+        elif isinstance(usual, int | float) and domain.low <= usual <= domain.high:
+            values[name] = usual
+        else:
+            values[name] = _middle(domain)
+    return values
+
+
+def _middle(domain: FloatRange | IntRange) -> float | int:
+    low, high = domain.low, domain.high
+    middle = math.sqrt(low * high) if domain.log else (low + high) / 2
+    if isinstance(domain, FloatRange):
+        return middle
+    return low + round((middle - low) / domain.step) * domain.step
 
 
 def suggest(trial: optuna.Trial, space: Space, prefix: str = "") -> dict[str, Value]:
@@ -266,11 +338,7 @@ def grid_of(space: Space, seed: int) -> list[dict[str, Value]]:
 
 
 def make_pruner(settings: study_file.Search) -> optuna.pruners.BasePruner:
-    """Early stopping that compares a trial with its own architecture's trials only."""
-    if settings.pruner == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=settings.min_epochs, reduction_factor=settings.reduction_factor
-        )
+    """Early stopping that compares a trial with its own architecture's trials only; asha's rungs are in ``rungs``."""
     if settings.pruner == "median":
         return optuna.pruners.MedianPruner(
             n_startup_trials=settings.startup_trials, n_warmup_steps=settings.min_epochs - 1

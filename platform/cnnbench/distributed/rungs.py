@@ -1,0 +1,81 @@
+"""Early stopping at rungs (asynchronous successive halving, Li et al. 2018, arXiv:1810.05934) beside a model that
+proposes trials, and what the model learns from trials that were stopped.
+
+The bar of a rung is set by the trials that no model proposed, and by them alone. A model's proposals are much alike:
+judged by each other, two thirds of them would be stopped for the noise of an early epoch, the best of them as likely as
+any.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+DIVERGED = "diverged"  # the user attribute "status" of such a trial
+
+SetsBar = Callable[[FrozenTrial], bool]
+
+
+def is_rung(epoch: int, min_epochs: int, reduction_factor: int) -> bool:
+    """True at the epochs at which trials are judged: min_epochs, and each reduction_factor times the one before."""
+    rung = min_epochs
+    while rung < epoch:
+        rung *= reduction_factor
+    return rung == epoch
+
+
+def is_stopped(value: float, others: Sequence[float], reduction_factor: int) -> bool:
+    """True for an accuracy that is not among the best one in ``reduction_factor`` of itself and the others; where there
+    are fewer, it must be the best."""
+    known = sorted((*others, value), reverse=True)
+    return value < known[max(1, len(known) // reduction_factor) - 1]
+
+
+def judged_again(
+    trials: Sequence[FrozenTrial], sets_bar: SetsBar, min_epochs: int, reduction_factor: int
+) -> list[FrozenTrial]:
+    """The trials as a model should see them: finished ones complete, their value a rank from 0, the worst.
+
+    Each is judged anew by all that are known now, since it was judged by those before it alone, and the first ones go
+    far whatever they are worth (Optuna's TPE takes every completed trial for better than every pruned one). One that
+    gets further is better; of those that get as far, the higher accuracy is. A diverged one is worse than all others;
+    one that failed for another reason says nothing, and is left out. Running ones stay.
+    """
+    finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    places = _places(finished, sets_bar, min_epochs, reduction_factor)
+    rank = {place: number for number, place in enumerate(sorted(set(places)), 1)}
+    seen = [_ranked(trial, rank[place]) for trial, place in zip(finished, places, strict=True)]
+    lost = [trial for trial in trials if trial.user_attrs.get("status") == DIVERGED]
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    return [*seen, *(_ranked(trial, 0) for trial in lost), *running]
+
+
+def _places(trials: Sequence[FrozenTrial], sets_bar: SetsBar, min_epochs: int, factor: int) -> list[tuple[int, float]]:
+    """(rungs passed, accuracy where it stands) of each trial."""
+    left = dict(enumerate(trials))
+    places: dict[int, tuple[int, float]] = {}
+    for passed in itertools.count():
+        epoch = min_epochs * factor**passed
+        there = {number: trial.intermediate_values.get(epoch) for number, trial in left.items()}
+        bar = {number: value for number, value in there.items() if value is not None and sets_bar(left[number])}
+        for number, value in there.items():
+            if value is None:  # it ended before this rung
+                places[number] = (passed, _last(left.pop(number)))
+            elif is_stopped(value, [other for judge, other in bar.items() if judge != number], factor):
+                places[number] = (passed, value)
+                del left[number]
+        if not left:
+            break
+    return [places[number] for number in range(len(trials))]
+
+
+def _last(trial: FrozenTrial) -> float:
+    if trial.value is not None:
+        return trial.value
+    return trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else 0.0
+
+
+def _ranked(trial: FrozenTrial, rank: int) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.COMPLETE, value=float(rank), params=trial.params, distributions=trial.distributions
+    )
