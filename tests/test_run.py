@@ -143,6 +143,7 @@ def test_a_finals_speed_is_measured_once_it_is_trained(finished):
         else:
             assert r.speed is not None and 0 < r.speed.latency_ms_median <= r.speed.latency_ms_p95
             assert r.speed.peak_memory_mb > r.cost.size_mb and r.speed.threads == 1
+            assert r.machine.repeats == "to the bit"
 
 
 def test_the_csv_has_one_row_an_architecture_in_the_agreed_columns(finished):

@@ -145,6 +145,9 @@ class Machine(Frozen):
     python: str
     versions: Mapping[str, str]
     lock: str | None = Field(default=None, description="sha256 of constraints.txt, where the code is a source tree")
+    repeats: Literal["to the bit", "as far as PyTorch can"] | None = Field(
+        default=None, description="how far the same seed gives the same result there; None: not recorded"
+    )
 
 
 class EffectOf(Frozen):

@@ -30,6 +30,7 @@ from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import Diverged, EpochMetrics
 from cnnbench.training.recipe import Recipe
+from cnnbench.training.repeatable import make_repeatable
 
 log = logging.getLogger(__name__)
 Report = Callable[[dict[str, str]], None]
@@ -60,6 +61,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
     is raised; it scores on the validation images, or, as a final does, on the test images, once, at its end."""
     torch.set_num_threads(max(1, int(spec.cpus)))
     keep_freed_memory()
+    repeats = make_repeatable(device, spec.workers)
     training, held = _images(material, device)
     recipe = Recipe(**spec.hyperparameters)  # type: ignore[arg-type]
     precision = Precision(spec.precision, spec.channels_last)  # type: ignore[arg-type]
@@ -77,6 +79,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
             "device": machine.device_name(device.type), "workers": spec.workers, "precision": spec.precision,
             "channels_last": spec.channels_last, "host_cpus": machine.host_cpus(),
             "python": sys.version.split()[0], "versions": machine.versions(), "lock": machine.lock(),
+            "repeats": repeats,
         },
     }  # fmt: skip
 

@@ -142,6 +142,7 @@ def environment(row: Row) -> list[tuple[str, str]]:
         ("device", tally(machine.device for machine in machines)),
         ("precision", tally(m.precision + ", channels last" * m.channels_last for m in machines)),
         ("workers a run", tally(str(machine.workers) for machine in machines)),
+        *([("one seed repeats", tally(known))] if (known := [m.repeats for m in machines if m.repeats]) else []),
         ("CPUs of the host", tally(str(machine.host_cpus) for machine in machines)),
         *([("latency measured on", tally(speeds))] if speeds else []),
         ("peak memory", f"{max(machine.peak_memory_mb for machine in machines):,.0f} MB"),
