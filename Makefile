@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reports test test-cluster check audit check-page matrix matrix-missing ui clean
+.PHONY: help setup run reports test test-cluster test-faults soak check audit check-page matrix matrix-missing ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
 	@echo "make run         the study search_spaces/digits.yaml, from search to leaderboard"
 	@echo "make test        the tests, but for those marked slow"
 	@echo "make test-cluster  a study on three test hosts, two of which fail; as root (ten minutes)"
+	@echo "make test-faults  every fault of docs/faults.md in earnest, whose table it writes (eight minutes)"
+	@echo "make soak        a study of 300 trials in which something breaks every few seconds (ten minutes)"
 	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
 	@echo "make audit       looks the pinned versions up in a database of known security holes; needs a network"
 	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components, scale"
@@ -52,6 +54,14 @@ test: setup
 # openssh-server, openssh-client and rsync bring.
 test-cluster: setup
 	$(BIN)/python -m pytest -s -m cluster tests/cluster
+
+# One process: its tests are in a row, and two studies at once would take each other's cores. FAULTS_SEED=N chooses
+# other moments. Its full disk and its scarce memory need mounts of its own, and so root on Linux.
+test-faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/faults
+
+soak: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m soak tests/faults
 
 check: setup
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from ray_heads import processes_of
+
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before torch is imported, and inherited by Ray's workers
 
@@ -24,20 +26,6 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 RAY_TIMEOUT_S = 2400.0  # of a test; those that run the CLI give it 900 s a call
 
 _GRACE_S = 60.0  # agents outlive a driver that was killed by so much
-
-
-def _holders(folder: Path) -> dict[int, str]:
-    """Processes, but for this one, with an open file below ``folder``: {process id: command line}."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            opened = [os.readlink(link) for link in (process / "fd").iterdir()]
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        except OSError:
-            continue  # ended meanwhile, or not ours to look at
-        if int(process.name) != os.getpid() and any(name.startswith(f"{folder}/") for name in opened):
-            found[int(process.name)] = command[:120]
-    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,7 +46,7 @@ def no_ray_process_survives() -> Iterator[None]:
     """Fails the session (as an error of its last test) if Ray processes outlive the tests, and ends those."""
     yield
     deadline = time.monotonic() + _GRACE_S
-    while (left := _holders(RAY_FOLDER)) and time.monotonic() < deadline:
+    while (left := processes_of(RAY_FOLDER)) and time.monotonic() < deadline:
         time.sleep(0.5)
     for process in left:
         with suppress(ProcessLookupError):  # it ends with its parent

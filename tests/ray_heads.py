@@ -54,3 +54,17 @@ def head(home: Path, folder: Path, **environment: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Processes, but for this one, with an open file below ``folder``: {process id: command line}."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            opened = [os.readlink(link) for link in (process / "fd").iterdir()]
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue  # ended meanwhile, or not ours to look at
+        if int(process.name) != os.getpid() and any(name.startswith(f"{folder}/") for name in opened):
+            found[int(process.name)] = command[:120]
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnnbench.distributed.spec import Progress, TrialSpec, content, payload
-from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, QUIET_S, _Table
+from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, QUIET_S, _Table, _why
 from cnnbench.training.checkpoints import CheckpointFile
 
 
@@ -69,6 +69,22 @@ def test_a_time_limit_ends_the_asking_and_lets_running_trials_finish():
     assert table.ask("y") is None
     table.report("x", END)
     assert stage.ended == [("t0", "completed", 0)]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("1 worker(s) were killed due to the node running low on memory. Memory on the node …", MEMORY_KILL),
+        ("The actor died because its node has died. Node Id: 12", "its host was lost, or can't be reached"),
+        ("The actor 72 is unavailable: The actor is temporarily unavailable: RpcError: RPC error: Socket closed",
+         "its host was lost, or can't be reached"),
+        ("Worker unexpectedly exits … (1) the process was killed by the OOM killer due to high memory usage",
+         "its process died"),
+        ("", "its process died"),
+    ],
+)  # fmt: skip
+def test_what_ray_says_of_a_death_becomes_a_few_words(said: str, why: str):
+    assert _why(said) == why
 
 
 def test_a_trial_whose_process_dies_is_run_again_before_any_other_and_at_most_twice():

@@ -286,6 +286,25 @@ def test_damaged_lines_of_the_spool_hold_up_nothing(folder: Path, caplog: pytest
     assert history(uri, second, "val_accuracy") == [(1, 0.5), (2, 0.5)]  # the end repeats the last ones
 
 
+@pytest.mark.parametrize("tenth", [0, 4, 9])
+def test_a_spool_that_has_lost_its_end_is_shipped_again_and_the_ledger_tells_the_rest(folder: Path, tenth: int) -> None:
+    tracker = make(folder)
+    play(tracker)
+    play(tracker, "lenet5-1")
+    tracker.close(PATIENT_S)
+    spool = folder / "tracking.spool.jsonl"
+    content = spool.read_bytes()
+    spool.write_bytes(content[: len(content) * tenth // 10])
+    tracker = make(folder)
+    tracker.complete([record("lenet5-0"), record("lenet5-1")])
+    play(tracker, "lenet5-2")
+    assert tracker.close(PATIENT_S).spooled == 0
+    uri = default_uri(folder.parent)
+    assert [run.info.run_name for run in runs(uri)] == ["lenet5-0", "lenet5-1", "lenet5-2", "study"]
+    for run in runs(uri, "params.activation = 'mish'"):
+        assert run.info.status == "FINISHED" and history(uri, run, "val_accuracy") == [(1, 0.5), (2, 0.5)]
+
+
 def test_an_end_that_a_crash_kept_out_of_the_spool_comes_from_the_ledger_once(folder: Path) -> None:
     tracker = make(folder)
     begin(tracker)  # and the driver was killed between the ledger's line and the spool's

@@ -50,6 +50,10 @@ class Spool:
             events = [_event(line) for line in file if b'"event":"finished"' in line]
         return {event["trial"] for event in events if event}
 
+    def size(self) -> int:
+        """In bytes."""
+        return self._path.stat().st_size
+
     def count(self, offset: int) -> int:
         """How many events there are from ``offset`` on."""
         with open(self._path, "rb") as file:
@@ -83,7 +87,7 @@ def unfinished(spool: Path) -> dict[str, str]:
 
 def is_behind(spool: Path, cursor: Path, uri: str) -> bool:
     """True if the store at ``uri`` has not all of the spool."""
-    return spool.exists() and Cursor.load(cursor, uri).offset < spool.stat().st_size
+    return spool.exists() and Cursor.load(cursor, uri).offset != spool.stat().st_size
 
 
 @dataclass

@@ -86,6 +86,8 @@ class Tracker:
         self._uri = uri or default_uri(folder.parent)
         self._spool = Spool(folder / SPOOL)
         self._cursor = Cursor.load(folder / CURSOR, self._uri)
+        if self._cursor.offset > self._spool.size():  # its end was lost: what is left is shipped again
+            self._cursor.offset = 0
         self._store = _Store(self._uri, study, folder, _texts(parent_params), self._cursor)
         self._lock = threading.Lock()
         self._pending = self._spool.count(self._cursor.offset)
@@ -209,7 +211,7 @@ class Tracker:
     def _warn(self, error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            reason = blackened(" ".join(str(error).split()), self._uri)[:200]
+            reason = blackened(_cause(error), self._uri)[:200]
             log.warning(
                 "MLflow at %s is unreachable: %d events spooled, shipped when it answers or on the next run (%s)",
                 without_password(self._uri),
@@ -240,6 +242,8 @@ class _Store:
 
         for name in ("mlflow", "alembic"):  # after the import, which sets levels of its own
             logging.getLogger(name).setLevel(logging.WARNING)
+        # what it logs with a traceback, such as a full disk, it raises too
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
         self._client = client = MlflowClient(tracking_uri=self._uri)
         experiment = client.get_experiment_by_name(self._study)
@@ -385,6 +389,12 @@ def ui_command(uri: str | None, storage: Path, port: int = 5000) -> list[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--default-artifact-root", (storage / "mlartifacts").resolve().as_uri(), "--no-serve-artifacts"]
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", ",".join(hosts)]
+
+
+def _cause(error: Exception) -> str:
+    """What an HTTP client and a database say at the end of a long sentence."""
+    text = " ".join(str(error).split()).rpartition("(Caused by ")[2]
+    return text.partition(" [SQL:")[0].rpartition("Error) ")[2]
 
 
 def _params_of(record: TrialRecord) -> dict[str, Any]:

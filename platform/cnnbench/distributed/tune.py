@@ -5,6 +5,7 @@ Tune's own state is never read back. What is finished stands in the ledger, and 
 """
 
 import os
+import re
 import signal
 import threading
 import time
@@ -135,11 +136,24 @@ class _Referee(FIFOScheduler):
         self._table.lost(trial.trial_id, "it ended without saying how")
 
     def on_trial_error(self, controller: Any, trial: Trial) -> None:
-        lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
-        if any(MEMORY_KILL in line for line in lines):
-            self._table.lost(trial.trial_id, MEMORY_KILL)
-        else:
-            self._table.lost(trial.trial_id, f"its process died ({lines[-1][:200]})" if lines else "its process died")
+        self._table.lost(trial.trial_id, _why(_said_of(trial)))
+
+
+def _said_of(trial: Trial) -> str:
+    """What Ray says of a trial's death. Tune's own get_error() looks where that file is yet to be copied to."""
+    try:
+        return Path(trial.error_file).read_text(errors="replace")
+    except (OSError, TypeError):
+        return ""
+
+
+def _why(said: str) -> str:
+    """Ray's long text in a few words."""
+    if MEMORY_KILL in said or "low on memory" in said:
+        return MEMORY_KILL
+    if re.search(r"\bnode has died|temporarily unavailable", said):
+        return "its host was lost, or can't be reached"
+    return "its process died"
 
 
 class _Table:
