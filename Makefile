@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reports test test-cluster test-faults soak check audit check-page matrix matrix-missing ui clean
+.PHONY: help setup run reports test test-models test-cluster test-faults soak check audit check-page matrix \
+	matrix-missing ui clean
 
 help:
 	@echo "make setup       the environment in $(VENV), pinned by constraints.txt"
 	@echo "make run         the study search_spaces/digits.yaml, from search to leaderboard"
 	@echo "make test        the tests, but for those marked slow"
+	@echo "make test-models every one of torchvision's models against torchvision's own (a quarter of an hour)"
 	@echo "make test-cluster  a study on three test hosts, two of which fail; as root (ten minutes)"
 	@echo "make test-faults  every fault of docs/faults.md in earnest, whose table it writes (eight minutes)"
 	@echo "make soak        a study of 300 trials in which something breaks every few seconds (ten minutes)"
@@ -49,6 +51,10 @@ run: setup
 # One thread a process: on few cores, threads of several Ray workers fight for them.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+
+# make test takes one of each family; the largest here needs 8 GB.
+test-models: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow tests/test_torchvision_models.py
 
 # As root on Linux: three hosts and a laptop in namespaces of their own, with what Debian's packages iproute2,
 # openssh-server, openssh-client and rsync bring.

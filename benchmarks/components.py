@@ -1,13 +1,14 @@
-"""Time of one forward and backward pass of each activation, pooling and normalisation against PyTorch's plain one.
+"""Time of a forward and backward pass of each activation, pooling, normalisation and convolution against the plain one.
 
 The plain ones are what networks have by themselves: ReLU, max pooling (2×2 and 3×3 windows, stride 2), global average
-pooling, batch normalisation. Each component runs alone, in training mode, on a batch of feature maps, its input's
-gradient and its own parameters' included, in fp32 and in the fastest number format and memory layout of most networks
-here, bf16 channels-last. They take turns, round by round, so that a busy machine slows all alike; the first round is
-not counted, and a kind that takes too long gets fewer. A component's ratio is the median over the rounds of its time by
-the plain one's in the same round.
+pooling, batch normalisation, a 3×3 convolution. Each component runs alone, in training mode, on a batch of feature
+maps, its input's gradient and its own parameters' included, in fp32 and in the fastest number format and memory layout
+of most networks here, bf16 channels-last. They take turns, round by round, so that a busy machine slows all alike; the
+first round is not counted, and a kind that takes too long gets fewer. A component's ratio is the median over the rounds
+of its time by the plain one's in the same round.
 
-Run: make bench-components    (about a minute on two idle cores; figures in build/bench/components.json)
+Run: make bench-components    (two minutes on two idle cores; figures in build/bench/components.json)
+One kind alone: python benchmarks/components.py --kind convolution
 """
 
 import argparse
@@ -17,7 +18,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "platform"))
 
 from cnnbench.components import COMPONENTS  # noqa: E402
-from cnnbench.components.kinds import Place, Window  # noqa: E402
+from cnnbench.components.kinds import Convolution, Place, Window  # noqa: E402
 from cnnbench.precision import Precision  # noqa: E402
 
 SHAPES = {"cpu": (64, 64, 32, 32), "cuda": (512, 128, 56, 56)}  # (N, C, H, W): maps of 17 MB and 822 MB in fp32
 PRECISIONS = (Precision(), Precision("bf16", channels_last=True))
 WINDOWS = {"2×2": Window(kernel_size=2, stride=2), "3×3": Window(kernel_size=3, stride=2, padding=1)}
 PLAIN = {"activation": "relu", "window_pooling": "max", "global_pooling": "average", "normalization": "batch"}
+PLAIN |= {"convolution": "kernel_3"}
 LIMIT_SECONDS = 15.0  # a kind and precision; once they are over, no further round begins
 LIMIT = 3.0  # what costs more times the plain one than this, docs/benchmarks.md names
 
@@ -69,7 +71,10 @@ def passes_of(kind: str, window: Window | None, precision: Precision, device: to
     """Value → its pass, for every value of ``kind`` that does something."""
     shape = SHAPES[device.type]
     torch.manual_seed(0)
-    modules = {value: COMPONENTS[kind][value].thing(Place((1, *shape[1:]), 1, window)) for value in COMPONENTS[kind]}
+    channels = shape[1]
+    old = Convolution(channels, channels, (3, 3), (1, 1), (1, 1), bias=False) if kind == "convolution" else None
+    place = Place((1, *shape[1:]), 1, window, old)
+    modules = {value: COMPONENTS[kind][value].thing(place) for value in COMPONENTS[kind]}
     return {
         value: training_pass(module, shape, precision, device)
         for value, module in modules.items()
@@ -120,13 +125,14 @@ def machine(device: torch.device) -> str:
     return f"{model}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads{gpu}"
 
 
-def run(device: torch.device, rounds: int) -> dict[str, Any]:
-    """Measures and prints every component on ``device``; returns kind → precision → value → figures."""
+def run(device: torch.device, rounds: int, kinds: Collection[str]) -> dict[str, Any]:
+    """Measures and prints every component of ``kinds`` on ``device``; returns kind → precision → value → figures."""
     print(f"\n{machine(device)}; torch {torch.__version__}; maps {SHAPES[device.type]}; {rounds} rounds")
     print(f"{'':34}" + "".join(f"{precision!s:>24}" for precision in PRECISIONS))
     print(f"{'component':34}" + f"{'ms':>12}{'ratio':>12}" * len(PRECISIONS))
     figures: dict[str, Any] = {}
-    for kind, plain in PLAIN.items():
+    for kind in kinds:
+        plain = PLAIN[kind]
         for size, window in WINDOWS.items() if kind == "window_pooling" else [("", None)]:
             name = f"{kind} {size}".strip()
             figures[name] = {}
@@ -143,10 +149,11 @@ def run(device: torch.device, rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--kind", nargs="+", choices=PLAIN, default=list(PLAIN), help="these kinds alone")
     arguments = parser.parse_args()
     devices = [torch.device("cpu")] + [torch.device("cuda")] * torch.cuda.is_available()
-    figures = {device.type: run(device, arguments.rounds) for device in devices}
-    print(f"\n*: more than {LIMIT:g} times the plain one (relu, max, average, batch)")
+    figures = {device.type: run(device, arguments.rounds, arguments.kind) for device in devices}
+    print(f"\n*: more than {LIMIT:g} times the plain one ({', '.join(PLAIN.values())})")
     result = {
         "unit": "milliseconds of a forward and backward pass; ratio: to the plain one of its kind",
         "plain": PLAIN,

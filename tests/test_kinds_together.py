@@ -20,6 +20,7 @@ ALL = {
     "window_pooling": "mixed",
     "activation": "frelu",
     "normalization": "switchable",
+    "convolution": "depthwise_separable",
     "initialization": "kaiming_normal",
     "global_pooling": "grid_2",
 }
@@ -105,6 +106,7 @@ def test_all_kinds_at_once_count_the_sites_of_the_given_network_alone_and_train(
         "window_pooling": 1,
         "activation": 2,
         "normalization": 1,
+        "convolution": 2,
         "initialization": 4,
         "global_pooling": 1,
     }

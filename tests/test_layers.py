@@ -54,24 +54,29 @@ def test_the_worked_example_of_a_5x5_image_and_a_3x3_kernel():
 
 
 @FEW
-@given(size=pairs(2, 7), kernel=pairs(1, 3), stride=pairs(1, 3), data=st.data(), seed=st.integers(0, 1000))
-def test_pooling_is_the_nested_loops(size, kernel, stride, data, seed):
+@given(
+    size=pairs(2, 7), kernel=pairs(1, 3), stride=pairs(1, 3), dilation=st.one_of(st.just((1, 1)), pairs(1, 3)),
+    data=st.data(), seed=st.integers(0, 1000),
+)  # fmt: skip
+def test_pooling_is_the_nested_loops(size, kernel, stride, dilation, data, seed):
     padding = tuple(data.draw(st.integers(0, side // 2)) for side in kernel)
-    assume(all(kernel[i] <= size[i] + 2 * padding[i] for i in (0, 1)))
+    assume(all(dilation[i] * (kernel[i] - 1) + 1 <= size[i] + 2 * padding[i] for i in (0, 1)))
     x = np.random.default_rng(seed).normal(size=(2, 3, *size))
-    rows, columns = (output_size(size[i], kernel[i], stride[i], padding[i], 1) for i in (0, 1))
+    rows, columns = (output_size(size[i], kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1))
     largest, mean = np.full((2, 3, rows, columns), -np.inf), np.zeros((2, 3, rows, columns))
     for row in range(rows):
         for column in range(columns):
             for i in range(kernel[0]):
                 for j in range(kernel[1]):
-                    up, across = row * stride[0] - padding[0] + i, column * stride[1] - padding[1] + j
+                    up = row * stride[0] - padding[0] + i * dilation[0]
+                    across = column * stride[1] - padding[1] + j * dilation[1]
                     if 0 <= up < size[0] and 0 <= across < size[1]:
                         pixel = x[:, :, up, across]
                         largest[:, :, row, column] = np.maximum(largest[:, :, row, column], pixel)
                         mean[:, :, row, column] += pixel / (kernel[0] * kernel[1])  # padded zeros count
-    assert np.array_equal(nn.MaxPool2d(kernel, stride, padding)(torch.tensor(x)).numpy(), largest)
-    assert np.allclose(nn.AvgPool2d(kernel, stride, padding)(torch.tensor(x)).numpy(), mean)
+    assert np.array_equal(nn.MaxPool2d(kernel, stride, padding, dilation)(torch.tensor(x)).numpy(), largest)
+    if dilation == (1, 1):  # torch has no other average
+        assert np.allclose(nn.AvgPool2d(kernel, stride, padding)(torch.tensor(x)).numpy(), mean)
 
 
 def moments(values: list[float]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ VALUES = [
     *(("activation", "frelu"), ("activation", "tanh"), ("window_pooling", "mixed"), ("window_pooling", "stochastic")),
     *(("global_pooling", "grid_2"), ("global_pooling", "max"), ("normalization", "group"), ("normalization", "none")),
     *(("attention", "none"), ("attention", "cbam"), ("initialization", "kaiming_normal")),
+    *(("convolution", "dilation_2"), ("convolution", "depthwise_separable")),
     *((kind, 0.3) for kind in NUMBERS),
 ]
 
@@ -76,6 +77,7 @@ def test_all_kinds_of_component_at_once_reach_all_sites_that_there_are_and_train
         "global_pooling": "average_max",
         "normalization": "layer",
         "attention": "cbam",
+        "convolution": "kernel_7",
         "initialization": "kaiming_normal",
         "dropout": 0.3,
         "dropout2d": 0.1,
@@ -135,6 +137,7 @@ def test_sites_count_every_kind_and_zero_where_there_is_none():
         "global_pooling": 1,
         "normalization": 20,
         "attention": 8,
+        "convolution": 16,  # two 3×3 a block; not the stem, nor the 1×1 of the shortcuts
         "initialization": 21,
         "dropout": 1,
         "dropout2d": 8,

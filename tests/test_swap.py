@@ -52,6 +52,7 @@ def test_calls_are_sites_as_modules_are():
         "global_pooling": 1,
         "normalization": 2,
         "attention": 2,
+        "convolution": 1,  # not the first
         "initialization": 3,
         "dropout": 1,
         "dropout2d": 2,

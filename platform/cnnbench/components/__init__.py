@@ -3,6 +3,7 @@
 from cnnbench.components import (  # noqa: F401
     activation,
     attention,
+    convolution,
     global_pooling,
     initialization,
     normalization,

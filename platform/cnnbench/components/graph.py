@@ -19,8 +19,8 @@ _PRODUCTS = (operator.mul, torch.mul, "mul")
 @dataclass(frozen=True)
 class Site:
     """One place in the network. value: the registered name (or the number) of what stands there, None for something
-    else. insert: nothing stands there; the component goes behind the node or, with ``operand``, before the node's
-    argument of that number. share: of the study's number that this site gets."""
+    else. also: further values that it has as well. insert: nothing stands there; the component goes behind the node or,
+    with ``operand``, before the node's argument of that number. share: of the study's number that this site gets."""
 
     kind: str
     name: str
@@ -30,10 +30,11 @@ class Site:
     insert: bool = False
     operand: int | None = None
     share: float = 1.0
+    also: tuple[str, ...] = ()
 
     def has(self, value: str | float) -> bool:
         """True if what stands there is what ``value`` would put there."""
-        return self.value == (value if isinstance(value, str) else value * self.share)
+        return value in self.also or self.value == (value if isinstance(value, str) else value * self.share)
 
 
 def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:

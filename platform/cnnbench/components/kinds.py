@@ -29,12 +29,29 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Convolution:
+    """A two-dimensional convolution's arguments, as torch.nn.Conv2d has them; sizes in pixels, (height, width)."""
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    bias: bool = True
+    padding_mode: str = "zeros"
+
+
+@dataclass(frozen=True)
 class Place:
-    """Where a component goes: ``shape`` is its input's at a batch of one, with the channels in ``channel_dim``."""
+    """Where a component goes: ``shape`` is its input's at a batch of one, with the channels in ``channel_dim``; window,
+    convolution: what stands there, of a pooling's or a convolution's place."""
 
     shape: tuple[int, ...]
     channel_dim: int = 1
     window: Window | None = None
+    convolution: Convolution | None = None
 
     @property
     def channels(self) -> int:
@@ -61,6 +78,7 @@ COMPONENTS: dict[str, Registry[Factory]] = {
     "global_pooling": Registry("global_pooling"),
     "normalization": Registry("normalization"),
     "attention": Registry("attention"),
+    "convolution": Registry("convolution"),
 }
 INITIALIZATIONS: Registry[Initializer] = Registry("initialization")
 NAMES: dict[str, Registry[Any]] = {**COMPONENTS, "initialization": INITIALIZATIONS}  # kinds whose value is a name
@@ -80,6 +98,8 @@ SITES_OF: dict[str, str] = {
     "normalization": "each normalisation of maps; without any, behind each convolution but one that makes the logits",
     "attention": "each attention module; without any, the end of each residual branch of maps; without those, behind "
     "the activation of each convolution of maps",
+    "convolution": "each convolution of maps whose windows overlap (no 1×1, no patches), but gates' and the network's "
+    "first",
     "initialization": "each convolution and linear layer",
     "dropout": "each dropout of single values; without any, before the last layer",
     "dropout2d": "each dropout of whole channels; without any, the end of each residual branch of maps; without those, "

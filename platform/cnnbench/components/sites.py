@@ -11,8 +11,9 @@ from torchvision.ops import SqueezeExcitation
 
 from cnnbench.components import dropout, insertions
 from cnnbench.components.branches import find_branches
+from cnnbench.components.convolution import as_it_stands, is_depthwise, overlaps, own_values
 from cnnbench.components.drop_block import DropBlock2d
-from cnnbench.components.graph import NORMS, Site, calls, makes_gate, module_of, name_of
+from cnnbench.components.graph import NORMS, Site, calls, is_map, makes_gate, module_of, name_of
 from cnnbench.components.kinds import COMPONENTS, KINDS, Place, Window
 
 # Beyond the values that a study can choose. No sigmoid: in a convolutional network of today it is a gate.
@@ -41,6 +42,7 @@ def find(traced: fx.GraphModule) -> dict[str, tuple[Site, ...]]:
         site = _site(traced, node)
         if site is not None and not makes_gate(traced, node):
             found[site.kind].append(site)
+    found["convolution"] = _convolutions(traced)
     found["initialization"] = _initialized(traced)
     layers = [node for node in traced.graph.nodes if isinstance(module_of(traced, node), _LAYERS)]
     branches = find_branches(traced)
@@ -54,6 +56,30 @@ def find(traced: fx.GraphModule) -> dict[str, tuple[Site, ...]]:
     found["drop_block"] = found["drop_block"] or insertions.drop_blocks(traced, layers, branches, activations)
     found["stochastic_depth"] = insertions.stochastic_depths(traced, branches)
     return {kind: tuple(sites) for kind, sites in found.items()}
+
+
+def _convolutions(traced: fx.GraphModule) -> list[Site]:
+    """Those whose windows overlap, but the first and gates'."""
+    sites = []
+    nodes = [node for node in traced.graph.nodes if type(module_of(traced, node)) is nn.Conv2d]
+    for node in nodes[1:]:
+        source = node.all_input_nodes[0]
+        module = module_of(traced, node)
+        assert isinstance(module, nn.Conv2d), "chosen above"
+        conv = as_it_stands(module)
+        if not is_map(source) or not overlaps(conv) or makes_gate(traced, node):
+            continue
+        behind = [module_of(traced, user) for user in node.users]
+        separable = is_depthwise(conv) and len(behind) == 1 and _is_pointwise(behind[0])
+        values = ("depthwise_separable",) * separable + own_values(conv)
+        place = Place(source.meta["shape"], convolution=conv)
+        first = next(iter(values), None)
+        sites.append(Site("convolution", name_of(traced, node), node, place, first, also=values))
+    return sites
+
+
+def _is_pointwise(module: nn.Module | None) -> bool:
+    return type(module) is nn.Conv2d and module.kernel_size == (1, 1) and module.groups == 1
 
 
 def _initialized(traced: fx.GraphModule) -> list[Site]:

@@ -10,8 +10,8 @@ from torchvision.ops import StochasticDepth
 from cnnbench.components.drop_block import DropBlock2d
 from cnnbench.components.graph import Site
 from cnnbench.components.head import grow_linear
-from cnnbench.components.kinds import COMPONENTS, INITIALIZATIONS, ChannelsLast
-from cnnbench.components.trace import free_name, inside, present, put
+from cnnbench.components.kinds import COMPONENTS, INITIALIZATIONS, ChannelsLast, Unsuitable
+from cnnbench.components.trace import free_name, inside, meta_copy, present, put
 
 Value = str | float
 
@@ -52,13 +52,15 @@ def _new(traced: fx.GraphModule, site: Site, value: Value) -> nn.Module:
 
 
 def _initialize(traced: fx.GraphModule, site: Site, value: str) -> str:
-    """Sets the layer's weights. The logits' layer is the last one; an auxiliary head's has as many outputs."""
+    """Sets the weights of the layer, or of those that a convolution's swap made of it. The logits' layer is the last
+    one; an auxiliary head's has as many outputs."""
     modules = [_module(traced, node) for node in traced.graph.nodes if node.op == "call_module"]
     last = next((module for module in reversed(modules) if isinstance(module, nn.Conv2d | nn.Linear)), None)
-    layer = traced.get_submodule(site.name)
-    assert isinstance(layer, nn.Conv2d | nn.Linear), f"{site.name} is no layer that can be initialised"
-    is_head = isinstance(layer, nn.Linear) and isinstance(last, nn.Linear) and layer.out_features == last.out_features
-    INITIALIZATIONS[value].thing(layer, layer is last or is_head)
+    logits = last.out_features if isinstance(last, nn.Linear) else None
+    for layer in traced.get_submodule(site.name).modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            is_head = isinstance(layer, nn.Linear) and layer.out_features == logits
+            INITIALIZATIONS[value].thing(layer, layer is last or is_head)
     return site.name
 
 
@@ -95,6 +97,8 @@ def _replace(traced: fx.GraphModule, site: Site, module: nn.Module) -> str:
             _give_bias(traced, site.node.all_input_nodes[0])
     if site.kind == "global_pooling":
         grow_linear(traced, site.node, getattr(module, "cells", 1))
+    if site.kind == "convolution":
+        _check_size(traced, site, module)
     node = put(traced, site.node, module, _name(traced, site))
     if site.kind == "global_pooling" and len(node.meta["shape"]) == 2:
         # x.mean([2, 3]) drops the dimensions that a pooling module keeps
@@ -102,6 +106,16 @@ def _replace(traced: fx.GraphModule, site: Site, module: nn.Module) -> str:
             flat = traced.graph.call_function(torch.flatten, (node, 1))
         node.replace_all_uses_with(flat, delete_user_cb=lambda user: user is not flat)
     return str(node.target)
+
+
+def _check_size(traced: fx.GraphModule, site: Site, module: nn.Module) -> None:
+    """Raises Unsuitable unless the maps behind the site keep their size."""
+    if _is_shared(traced, site.node):
+        raise Unsuitable("it is called more than once, with the same weights, which new ones would not share")
+    wanted = tuple(site.node.meta["shape"])
+    made = tuple(meta_copy(module)(torch.empty(site.place.shape, device="meta")).shape)
+    if made != wanted:
+        raise Unsuitable(f"its maps of {wanted[2]}×{wanted[3]} would become {made[2]}×{made[3]}; choose groups_2")
 
 
 def _hand_on_affine(old: nn.Module, new: nn.Module) -> None:
@@ -116,10 +130,18 @@ def _hand_on_affine(old: nn.Module, new: nn.Module) -> None:
                 target.copy_(parameter)
 
 
+def _convolution(traced: fx.GraphModule, node: fx.Node) -> nn.Conv2d | None:
+    """The convolution that ``node`` calls, or the last of those that a swap has put there."""
+    module = _module(traced, node) if node.op == "call_module" else None
+    if isinstance(module, nn.Sequential):
+        module = module[-1]
+    return module if isinstance(module, nn.Conv2d) else None
+
+
 def _give_bias(traced: fx.GraphModule, node: fx.Node) -> None:
     """Without its norm a convolution would have no shift."""
-    layer = _module(traced, node) if node.op == "call_module" else None
-    if isinstance(layer, nn.Conv2d) and layer.bias is None:
+    layer = _convolution(traced, node)
+    if layer is not None and layer.bias is None:
         layer.register_parameter("bias", nn.Parameter(layer.weight.new_zeros(layer.out_channels)))
 
 
@@ -135,7 +157,9 @@ def _insert(traced: fx.GraphModule, site: Site, module: nn.Module) -> str:
         node.replace_input_with(before, new)
         return name
     if site.kind == "normalization":
-        _module(traced, node).register_parameter("bias", None)  # the norm's own shift makes it needless
+        layer = _convolution(traced, node)
+        assert layer is not None, "a norm is put in behind a convolution"
+        layer.register_parameter("bias", None)  # the norm's own shift makes it needless
     before = node.meta.get("tail", node)
     with traced.graph.inserting_after(before):
         new = traced.graph.call_module(name, (before,))

@@ -16,7 +16,7 @@ from cnnbench.components.trace import trace
 # What is put in at one point of the network comes in this order: an attention before the stochastic depth, …. First
 # come the kinds that remake or set layers, so that a norm's new bias, or a grown classifier, is initialised as well.
 ORDER = (
-    *("global_pooling", "initialization", "normalization", "activation", "window_pooling"),
+    *("convolution", "global_pooling", "initialization", "normalization", "activation", "window_pooling"),
     *("attention", "dropout2d", "drop_block", "stochastic_depth", "dropout"),
 )
 assert set(ORDER) == set(KINDS), "every kind has its turn"
@@ -28,6 +28,7 @@ _WHY_NONE = {
     "normalization": "it normalises no maps (but perhaps something else), or has no convolution to put a norm behind",
     "attention": "it has neither an attention module, nor a residual branch of maps, nor an activation behind a "
     "convolution of maps",
+    "convolution": "it has no convolution whose windows overlap but the first, or its maps are 1×1 before them",
     "initialization": "it has no convolution and no linear layer",
     "dropout": "it has neither a dropout nor a last layer to put one before",
     "dropout2d": "it has neither a dropout of channels, nor a residual branch of maps, nor an activation behind a "
