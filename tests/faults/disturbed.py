@@ -145,7 +145,8 @@ class Run:
         self.process = process
         self._place, self._log = place, log
         self._spool = place.results / SPOOL
-        self._seen = self._spool.stat().st_size if self._spool.exists() else 0  # what earlier runs spooled
+        # what earlier runs spooled, without a half line, which this one cuts off
+        self._seen = self._spool.read_bytes().rfind(b"\n") + 1 if self._spool.exists() else 0
 
     @property
     def output(self) -> str:

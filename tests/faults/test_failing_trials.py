@@ -27,7 +27,7 @@ space:
       adamw: {{lr: 0.003, batch_size: {{choice: [{FITS}, {RAISES}, {DIES}, {TOO_LARGE}]}}}}
   schedule: constant
 budget: {{trials: 5, epochs: 4}}
-search: {{sampler: random, pruner: none, seed: 156}}
+search: {{sampler: random, pruner: none, seed: 156, warm_start: false}}
 finals: {{seeds: 1, few_seeds_reason: faults are tested and not the networks}}
 precision: fp32
 checkpoint_every_s: 0

@@ -42,7 +42,7 @@ resources: {{concurrent_trials: 2, cluster: local}}
 """
 ALL = TRIALS + 6 + 6 + 1
 STOPS = {"driver SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
-WEIGHTS = {"worker SIGKILL": 6, "MLflow gone and back": 4, **dict.fromkeys(STOPS, 1)}
+WEIGHTS = {"worker SIGKILL": 9, "MLflow gone and back": 6, **dict.fromkeys(STOPS, 1)}
 PAUSE_S = (1.0, 4.0)  # between two faults, while trials run
 MOST_RUNS = 100
 
