@@ -36,6 +36,12 @@ def test_a_small_study_has_the_documented_defaults():
     assert result.resources.gpus == "auto"
 
 
+@pytest.mark.parametrize(("epochs", "first"), [(1, 1), (8, 1), (27, 3), (100, 11)])
+def test_trials_are_first_judged_after_a_ninth_of_their_epochs_unless_the_study_says_when(epochs, first):
+    assert study("", f"budget.epochs={epochs}").search.min_epochs == first
+    assert study("", f"budget.epochs={epochs}", "search.min_epochs=1").search.min_epochs == 1
+
+
 def test_every_kind_of_domain_is_read():
     space = study("space: {lr: {float: [1e-3, 1], log: true}, batch_size: {int: [16, 64], step: 16}, "
                   "optimizer: adamw, schedule: {choice: [constant, cosine]}}").space  # fmt: skip

@@ -120,10 +120,15 @@ class Search(Part):
     startup_trials: PositiveInt = 4  # random ones before the sampler's model is used
     warm_start: bool = True  # the first trial is the recipe's defaults, as far as the space has them
     pruner: Literal["asha", "median", "none"] = "asha"
-    min_epochs: PositiveInt = 1  # no trial is pruned before
+    min_epochs: PositiveInt | None = None  # no trial is pruned before; None: a ninth of budget.epochs
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     seed: NonNegativeInt = 0
     storage: str | None = None  # a Postgres database that shows the search, too; None: a journal in the study's folder
+
+    def within(self, epochs: int) -> "Search":
+        """The settings with ``min_epochs`` filled in: by default, trials are judged at a ninth and a third of their
+        epochs. Before, noise decides, and what rises slowly, such as a warm-up, is stopped before it shows."""
+        return self if self.min_epochs else self.model_copy(update={"min_epochs": max(1, epochs // 9)})
 
 
 class Finals(Part):
@@ -262,7 +267,7 @@ def parse(text: str, vocabulary: Vocabulary, overrides: Collection[str] = (), so
         errors = _check_names(study, vocabulary) + errors
     if errors or study is None:
         raise StudyError(source, errors)
-    return study.model_copy(update={"space": space, "tree": tree})
+    return study.model_copy(update={"space": space, "tree": tree, "search": study.search.within(study.budget.epochs)})
 
 
 def _override(tree: dict[str, Any], override: str) -> list[str]:
@@ -384,7 +389,7 @@ def _check_names(study: Study, vocabulary: Vocabulary) -> list[str]:
         errors.append(
             f"search.storage: {shown!r} is no Postgres address; write postgresql://USER@HOST/DATABASE, or null"
         )
-    if study.search.min_epochs > study.budget.epochs:
+    if (study.search.min_epochs or 1) > study.budget.epochs:
         errors.append(f"search.min_epochs: {study.search.min_epochs} is more than budget.epochs, {study.budget.epochs}")
     return errors
 

@@ -66,6 +66,7 @@ class Search:
         its place; None: all may be. ``limit``: (images or device_seconds, how much of it) that a row's trials may spend
         together; None: all."""
         self._settings = settings
+        self._min_epochs = settings.min_epochs or 1
         self._spaces = spaces
         self._admits = admits
         self._limit = limit
@@ -169,9 +170,8 @@ class Search:
         trials = self._studies[row].get_trials(deepcopy=False)
         if not self._has_rungs or self._settings.sampler != "tpe":
             return trials
-        settings = self._settings
         return judged_again(
-            trials, lambda trial: self._sets_bar(row, trial), settings.min_epochs, settings.reduction_factor
+            trials, lambda trial: self._sets_bar(row, trial), self._min_epochs, self._settings.reduction_factor
         )
 
     def _grid(self, row: str) -> list[dict[str, Value]]:
@@ -191,7 +191,7 @@ class Search:
         return self._settings.pruner == "asha"
 
     def _is_stopped(self, row: str, index: int, epoch: int, accuracy: float) -> bool:
-        if not is_rung(epoch, self._settings.min_epochs, self._settings.reduction_factor):
+        if not is_rung(epoch, self._min_epochs, self._settings.reduction_factor):
             return False
         others = [
             trial.intermediate_values[epoch]
@@ -341,6 +341,6 @@ def make_pruner(settings: study_file.Search) -> optuna.pruners.BasePruner:
     """Early stopping that compares a trial with its own architecture's trials only; asha's rungs are in ``rungs``."""
     if settings.pruner == "median":
         return optuna.pruners.MedianPruner(
-            n_startup_trials=settings.startup_trials, n_warmup_steps=settings.min_epochs - 1
+            n_startup_trials=settings.startup_trials, n_warmup_steps=(settings.min_epochs or 1) - 1
         )
     return optuna.pruners.NopPruner()
