@@ -1,5 +1,6 @@
 """The reports that are published with this code are what it makes of their ledgers."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -12,8 +13,15 @@ REPORTS = Path(__file__).parents[1] / "reports"
 PUBLISHED = sorted(path.parent for path in REPORTS.glob("*/ledger.jsonl"))
 
 
-def test_a_report_is_published():
-    assert "fashion_mnist" in {folder.name for folder in PUBLISHED}
+def test_reports_are_published():
+    assert {"digits", "fashion_mnist"} <= {folder.name for folder in PUBLISHED}
+
+
+def test_the_control_of_the_published_digits_is_in_the_best_rows_group():
+    with (REPORTS / "digits" / "leaderboard.csv").open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    (control,) = [row for row in rows if row["control"] == "a/a"]
+    assert control["control_of"] == rows[0]["architecture"] and control["rank_group"] == rows[0]["rank_group"] == "1"
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
