@@ -129,6 +129,7 @@ def test_effects_that_are_all_there_start_nothing(tmp_path):
     heard = Heard()
     conducted = conduct_effects(simulated.study, heard, [], "study.yaml")
     assert heard.lines == [
+        f"{len(simulated.records)} finished trials kept",
         "1 variants (resnet20 1), 9 trainings each, about 1 device-seconds in all",
         "all of these effects are measured; nothing is run again",
     ]
