@@ -18,7 +18,7 @@ help:
 	@echo "make soak        a study of 300 trials in which something breaks every few seconds (ten minutes)"
 	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
 	@echo "make audit       looks the pinned versions up in a database of known security holes; needs a network"
-	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components, scale"
+	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components, scale, search"
 	@echo "make reports     the published reports again, reports/*/, from their ledgers"
 	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
 	@echo "make matrix-missing  of these, the pairs that the page does not have yet"

@@ -1,0 +1,85 @@
+"""Records the tables that ``make bench-search`` plays its searches against: real trainings by cnnbench's own loop.
+
+    .venv/bin/python benchmarks/record_trials.py [TABLE …] [--minutes M]
+
+One thread, so that several of these can run side by side, a table each. A finished training is written at once; run
+again, it goes on with what is missing. Each of a table's trainings has a seed of its own, as the trials of a search do.
+"""
+
+import argparse
+import contextlib
+import time
+
+import torch
+from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, Configuration, append, read_table
+
+from cnnbench.data.normalization import Normalization
+from cnnbench.data.seeds import derived_seed
+from cnnbench.distributed.sources import Sources, open_sources
+from cnnbench.network import build
+from cnnbench.precision import Precision
+from cnnbench.study import Data
+from cnnbench.training.allocator import keep_freed_memory
+from cnnbench.training.loop import set_seed, train
+from cnnbench.training.outcome import Diverged, EpochMetrics
+from cnnbench.training.recipe import Recipe
+
+# Training and validation images: the validation half of digits is as large as it can be, so that accuracies have few
+# ties; of Fashion-MNIST a stratified subset. Neither data set's test images are read.
+DATA = {
+    "digits": Data(dataset="digits", image_size=12, validation_fraction=0.4),
+    "fashion_mnist": Data(dataset="fashion_mnist", image_size=12, train_limit=2000, validation_fraction=0.5),
+}
+BATCH_SIZES = {"digits-lenet5": 64, "digits-simple_cnn": 64}  # the others: 128, the recipe's default
+
+
+def train_one(network: str, seed: int, configuration: Configuration, sources: Sources) -> list[float]:
+    """The validation accuracy after each epoch; fewer than EPOCHS if the training diverged."""
+    training, validation = sources.training, sources.validation
+    accuracies: list[float] = []
+
+    def on_epoch(metrics: EpochMetrics) -> None:
+        assert metrics.val_accuracy is not None
+        accuracies.append(metrics.val_accuracy)
+
+    chosen = NETWORKS[network]
+    set_seed(derived_seed(seed, "weights"))
+    built, _ = build(
+        chosen.architecture, classes=10, channels=1, image_size=sources.data.image_size or 0,
+        width=chosen.width, depth=chosen.depth,
+    )  # fmt: skip
+    recipe = Recipe(
+        lr=configuration.lr, weight_decay=configuration.weight_decay, schedule=configuration.schedule,
+        batch_size=BATCH_SIZES.get(f"{sources.data.dataset}-{network}", 128),
+    )  # fmt: skip
+    with contextlib.suppress(Diverged):
+        train(
+            built, training, validation, recipe, normalization=Normalization.of(training), epochs=EPOCHS,
+            seed=seed, device=torch.device("cpu"), precision=Precision("fp32", channels_last=True), on_epoch=on_epoch,
+        )  # fmt: skip
+    return accuracies
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("tables", nargs="*", default=list(TABLES), help=", ".join(TABLES))
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    begin, trained = time.monotonic(), 0
+    for name in arguments.tables:
+        dataset, network = name.split("-")
+        sources = open_sources(DATA[dataset])
+        for seed, configuration in enumerate(GRID):
+            if configuration in read_table(name):  # anew each time: another process may be at this table, too
+                continue
+            if time.monotonic() - begin > 60 * arguments.minutes:
+                return
+            append(name, configuration, train_one(network, seed, configuration, sources))
+            trained += 1
+            print(f"{name} {seed + 1}/{len(GRID)}: {(time.monotonic() - begin) / trained:.2f} s each", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Searches played against a table of recorded trainings: who asks, what is stopped early, and what that cost.
+
+Each searcher takes (table, seed, epochs) and yields, until about so many epochs are spent, every trial that ran to its
+end: (epochs spent by then on all trials, its last validation accuracy). One trial at a time; a trial that was stopped
+early counts with its epochs, and yields nothing. All draw from one space, whose values are led to the nearest
+configuration of the grid, so that a searcher meets it as it meets a real study: it does not know that there is a grid.
+"""
+
+import itertools
+import logging
+import math
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+from trial_tables import EPOCHS, LEARNING_RATES, SCHEDULES, WEIGHT_DECAYS, Table, nearest
+
+from cnnbench.distributed.search import Search
+from cnnbench.ledger import TrialRecord
+from cnnbench.space import Choice, FloatRange, Space
+from cnnbench.study import Search as Settings
+
+logging.getLogger("ray.tune").setLevel(logging.ERROR)
+
+SPACE: Space = {
+    "lr": FloatRange(LEARNING_RATES[0], LEARNING_RATES[-1], log=True),
+    "weight_decay": FloatRange(WEIGHT_DECAYS[0], WEIGHT_DECAYS[-1], log=True),
+    "schedule": Choice({schedule: {} for schedule in SCHEDULES}),
+}
+Trials = Iterator[tuple[int, float]]
+
+
+def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Trials:
+    """cnnbench's own search, with a study's defaults unless ``settings`` say otherwise."""
+    with tempfile.TemporaryDirectory() as folder:
+        trials = epochs  # more than there can be
+        search = Search(
+            Settings(seed=seed, **settings).within(EPOCHS), trials, {"row": SPACE}, Path(folder) / "optuna.journal"
+        )
+        spent = 0
+        while spent < epochs:
+            proposal = search.ask()
+            assert proposal is not None
+            accuracies = _looked_up(table, proposal.values)
+            status = "completed" if len(accuracies) == EPOCHS else "diverged"
+            for epoch, accuracy in enumerate(accuracies, 1):
+                spent += 1
+                if search.report("row", proposal.index, epoch, accuracy) and epoch < EPOCHS:
+                    status = "pruned"
+                    break
+            score = accuracies[-1] if status == "completed" else None
+            record = TrialRecord.model_construct(row="row", index=proposal.index, status=status, score=score)
+            search.tell(record)
+            if score is not None:
+                yield spent, score
+
+
+def cnnbench_cold(table: Table, seed: int, epochs: int) -> Trials:
+    """The same, but its first trial is not the recipe's defaults."""
+    return cnnbench_search(table, seed, epochs, warm_start=False)
+
+
+def random_search(table: Table, seed: int, epochs: int) -> Trials:
+    """Random configurations, each trained to its end."""
+    draw, spent = random.Random(seed), 0
+    while spent < epochs:
+        values = {
+            "lr": _log_uniform(draw, LEARNING_RATES[0], LEARNING_RATES[-1]),
+            "weight_decay": _log_uniform(draw, WEIGHT_DECAYS[0], WEIGHT_DECAYS[-1]),
+            "schedule": draw.choice(SCHEDULES),
+        }
+        accuracies = _looked_up(table, values)
+        spent += len(accuracies)
+        if len(accuracies) == EPOCHS:
+            yield spent, accuracies[-1]
+
+
+def random_asha(table: Table, seed: int, epochs: int) -> Trials:
+    """Random configurations, stopped early as cnnbench does by default."""
+    return cnnbench_search(table, seed, epochs, sampler="random", warm_start=False)
+
+
+def ray_search(table: Table, seed: int, epochs: int, **settings: float) -> Trials:
+    """Ray Tune's OptunaSearch and ASHAScheduler themselves, called in the order in which its TuneController calls them
+    (ray 2.60, ``_process_trial_result`` and ``_stop_trial``), without the processes around. Their own defaults but for
+    the longest trial and the seed."""
+    space = {
+        "lr": optuna.distributions.FloatDistribution(LEARNING_RATES[0], LEARNING_RATES[-1], log=True),
+        "weight_decay": optuna.distributions.FloatDistribution(WEIGHT_DECAYS[0], WEIGHT_DECAYS[-1], log=True),
+        "schedule": optuna.distributions.CategoricalDistribution(SCHEDULES),
+    }
+    searcher = OptunaSearch(space, metric="accuracy", mode="max", seed=seed)
+    scheduler = ASHAScheduler(metric="accuracy", mode="max", max_t=EPOCHS, **settings)  # type: ignore[arg-type]
+    spent = 0
+    for number in itertools.count():
+        if spent >= epochs:
+            return
+        trial: Any = SimpleNamespace(trial_id=f"trial-{number}")
+        values = searcher.suggest(trial.trial_id)
+        assert values is not None
+        scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
+        accuracies = _looked_up(table, values)
+        result: dict[str, Any] = {}
+        for epoch, accuracy in enumerate(accuracies, 1):
+            spent += 1
+            result = {"training_iteration": epoch, "accuracy": accuracy}
+            if scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP:  # type: ignore[arg-type]
+                break
+            searcher.on_trial_result(trial.trial_id, result)
+        has_diverged = result.get("training_iteration", 0) == len(accuracies) < EPOCHS
+        if has_diverged:
+            scheduler.on_trial_error(None, trial)  # type: ignore[arg-type]
+            searcher.on_trial_complete(trial.trial_id, error=True)
+            continue
+        scheduler.on_trial_complete(None, trial, result)  # type: ignore[arg-type]
+        searcher.on_trial_complete(trial.trial_id, result)
+        if result["training_iteration"] == EPOCHS:
+            yield spent, result["accuracy"]
+
+
+def ray_search_same_rungs(table: Table, seed: int, epochs: int) -> Trials:
+    """Ray's own with cnnbench's rungs: 3 and 9 epochs instead of 1, 4 and 16."""
+    return ray_search(table, seed, epochs, reduction_factor=3, grace_period=3)
+
+
+SEARCHERS = {
+    "random": random_search,
+    "random + ASHA": random_asha,
+    "Ray's OptunaSearch + ASHA": ray_search,
+    "Ray's, at cnnbench's rungs": ray_search_same_rungs,
+    "cnnbench without warm start": cnnbench_cold,
+    "cnnbench": cnnbench_search,
+}
+
+
+def _looked_up(table: Table, values: Mapping[str, Any]) -> list[float]:
+    return list(table[nearest(values["lr"], values["weight_decay"], values["schedule"])])
+
+
+def _log_uniform(draw: random.Random, low: float, high: float) -> float:
+    return math.exp(draw.uniform(math.log(low), math.log(high)))

@@ -1,0 +1,95 @@
+"""Tables of recorded trainings: every configuration of a grid, trained to its end, with its validation accuracy after
+each epoch. A search can be played against one in seconds, as often as one likes.
+
+One CSV file a table, benchmarks/trial_tables/DATASET-ARCHITECTURE.csv, one line a configuration. What its trainings had
+in common stands here; ``record_trials.py`` trains.
+"""
+
+import csv
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "trial_tables"
+EPOCHS = 27  # rungs at 1, 3, 9 and 27
+LEARNING_RATES = tuple(float(f"{10 ** (place / 4 - 3):.3g}") for place in range(14))  # 0.001 to 1.78
+WEIGHT_DECAYS = (1e-5, 1e-3, 1e-2)
+SCHEDULES = ("constant", "multi_step", "cosine", "warmup_cosine", "one_cycle")
+EPOCH_COLUMNS = tuple(f"epoch_{epoch}" for epoch in range(1, EPOCHS + 1))
+COLUMNS = ("lr", "weight_decay", "schedule", *EPOCH_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A point of the grid. Everything else is the default of cnnbench's recipe, but for some batch sizes."""
+
+    lr: float
+    weight_decay: float
+    schedule: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """An architecture as ``network.build`` takes it, small enough for hundreds of trainings."""
+
+    architecture: str
+    width: float = 1.0
+    depth: float = 1.0
+
+
+GRID = tuple(Configuration(*point) for point in itertools.product(LEARNING_RATES, WEIGHT_DECAYS, SCHEDULES))
+NETWORKS = {
+    "lenet5": Network("lenet5"),
+    "simple_cnn": Network("simple_cnn", width=0.25),
+    "resnet8": Network("resnet20", width=0.25, depth=1 / 3),
+}
+VALIDATION_IMAGES = {"digits": 575, "fashion_mnist": 1000}
+TABLES = tuple(f"{dataset}-{network}" for dataset in VALIDATION_IMAGES for network in NETWORKS)
+
+# Configuration → accuracy after each epoch; shorter where the training diverged.
+Table = Mapping[Configuration, Sequence[float]]
+
+
+def path_of(name: str) -> Path:
+    return FOLDER / f"{name}.csv"
+
+
+def read_table(name: str) -> dict[Configuration, tuple[float, ...]]:
+    """What was recorded so far of a table; nothing if it was not begun."""
+    if not path_of(name).exists():
+        return {}
+    with path_of(name).open(newline="") as lines:
+        return {
+            Configuration(float(row["lr"]), float(row["weight_decay"]), row["schedule"]): tuple(
+                float(row[column]) for column in EPOCH_COLUMNS if row[column]
+            )
+            for row in csv.DictReader(lines)
+        }
+
+
+def whole_tables() -> list[str]:
+    """The tables that have every configuration; the others are being recorded."""
+    return [name for name in TABLES if len(read_table(name)) == len(GRID)]
+
+
+def append(name: str, configuration: Configuration, accuracies: Sequence[float]) -> None:
+    """Adds one finished training, whole or not at all as far as a reader can see: in a single write."""
+    path = path_of(name)
+    path.parent.mkdir(exist_ok=True)
+    values = [f"{accuracy:.4f}" for accuracy in accuracies]
+    cells = [f"{configuration.lr:g}", f"{configuration.weight_decay:g}", configuration.schedule, *values]
+    cells += [""] * (len(COLUMNS) - len(cells))
+    head = "" if path.exists() else ",".join(COLUMNS) + "\n"
+    with path.open("a") as file:
+        file.write(head + ",".join(cells) + "\n")
+
+
+def nearest(lr: float, weight_decay: float, schedule: str) -> Configuration:
+    """The grid's point for values drawn from the ranges that it spans, by the distance of logarithms."""
+    return Configuration(_nearest(lr, LEARNING_RATES), _nearest(weight_decay, WEIGHT_DECAYS), schedule)
+
+
+def _nearest(value: float, choices: Sequence[float]) -> float:
+    return min(choices, key=lambda choice: abs(math.log(choice) - math.log(value)))

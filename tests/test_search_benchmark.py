@@ -1,0 +1,41 @@
+"""The recorded trainings of ``make bench-search`` are whole, and cnnbench's search is better than random on them."""
+
+from statistics import median
+
+import pytest
+from search import epochs_to, targets
+from trial_tables import EPOCHS, FOLDER, GRID, NETWORKS, TABLES, VALIDATION_IMAGES, nearest, read_table
+
+
+def test_there_are_three_architectures_on_two_data_sets_and_two_hundred_configurations_of_each():
+    assert len(NETWORKS) >= 3 and set(VALIDATION_IMAGES) == {"digits", "fashion_mnist"} and len(GRID) >= 200
+    assert len(TABLES) == len(NETWORKS) * 2 and len(set(GRID)) == len(GRID)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.csv")))
+def test_a_table_has_every_epoch_of_every_configuration(name):
+    """Or of all until it diverged: learning rates reach from one that hardly trains to one that is too large."""
+    table = read_table(name)
+    assert set(table) == set(GRID)
+    short = [configuration for configuration, accuracies in table.items() if len(accuracies) < EPOCHS]
+    assert len(short) <= 0.1 * len(GRID) and all(configuration.lr > 0.5 for configuration in short)
+    assert all(0 <= accuracy <= 1 for accuracies in table.values() for accuracy in accuracies)
+    best = max(table, key=lambda configuration: table[configuration][-1])
+    rates = sorted({configuration.lr for configuration in GRID})
+    assert rates[0] < best.lr < rates[-1]
+
+
+def test_a_drawn_value_is_led_to_the_nearest_configuration():
+    assert nearest(0.13, 2e-4, "cosine") == GRID[GRID.index(nearest(0.1, 1e-3, "cosine"))]
+    assert {nearest(c.lr, c.weight_decay, c.schedule) for c in GRID} == set(GRID)
+
+
+def test_the_search_needs_fewer_epochs_than_random_search():
+    """Without its warm start, which needs hardly any: medians of 15 seeds, with room for their chance."""
+    name, trials, seeds = "fashion_mnist-lenet5", 20, 15
+    table, wanted = read_table(name), [targets(name, trials, 50)["within its standard error"]]
+    spent = {
+        searcher: median(epochs_to(wanted, searcher, table, seed, 10 * trials * EPOCHS)[0] for seed in range(seeds))
+        for searcher in ("random", "cnnbench without warm start")
+    }
+    assert spent["cnnbench without warm start"] < 0.8 * spent["random"]
