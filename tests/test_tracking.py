@@ -19,7 +19,7 @@ from mlflow.entities import Run
 
 import ledger_rows
 from cnnbench.ledger import ComponentUse, EpochPoint, TestMetrics, TrialRecord
-from cnnbench.spool import unfinished
+from cnnbench.spool import Spool, unfinished
 from cnnbench.tracking import Shipped, Tracker, default_uri, known_runs, ui_command
 
 PATIENT_S = 60.0  # the first connection makes a database
@@ -449,6 +449,21 @@ def test_the_loop_only_writes_the_spool(folder: Path) -> None:
         lines = (folder / "tracking.spool.jsonl").read_text().splitlines()
         assert [json.loads(line)["epochs"][0]["epoch"] for line in lines] == list(range(1, 1001))
         assert tracker.close(0.1) == Shipped(synced=0, spooled=1000)
+
+
+def test_a_long_backlog_is_shipped_in_pieces_each_of_which_counts(folder: Path) -> None:
+    with _nobody() as uri:
+        tracker = make(folder, uri)
+        for epoch in range(1, 1001):
+            tracker.epoch("lenet5-0", point(epoch))
+        tracker.close(0.1)
+    spool = Spool(folder / "tracking.spool.jsonl")
+    pieces, offset = [], 0
+    while (piece := spool.read(offset))[0]:
+        pieces.append(len(piece[0]))
+        offset = piece[1]
+    spool.close()
+    assert sum(pieces) == 1000 and max(pieces) < 250
 
 
 def test_two_studies_share_one_store(folder: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 Event = dict[str, Any]
 
 SPOOL, CURSOR = "tracking.spool.jsonl", "tracking.cursor.json"  # in a study's folder
-_CHUNK_BYTES = 1 << 20
+# A server may be slow, and soon gone again: it must be little that it takes at once, or a backlog never gets shorter.
+_CHUNK_BYTES = 1 << 15
 
 
 class Spool:
@@ -35,7 +36,7 @@ class Spool:
             raise
 
     def read(self, offset: int) -> tuple[list[Event | None], int]:
-        """The next events, about a megabyte of them, and the offset of the first one after them. None: a line that is
+        """The next events, some dozens of them, and the offset of the first one after them. None: a line that is
         damaged."""
         with open(self._path, "rb") as file:
             file.seek(offset)

@@ -130,8 +130,10 @@ class Tracker:
 
     def finished(self, record: TrialRecord) -> None:
         """A trial ended, in whatever way. Its run is complete even if nothing was heard of it before."""
+        ended_ms = _milliseconds(record.finished_utc)
         self._append(
             {
+                **({} if ended_ms is None else {"time_ms": ended_ms}),  # the same whenever it is spooled
                 "event": "finished",
                 "trial": record.trial_id,
                 "params": _texts(_params_of(record)),
@@ -140,7 +142,7 @@ class Tracker:
                 "metrics": _final_metrics(record),
                 "status": _RUN_STATUS.get(record.status, "FAILED"),
                 "began_ms": _milliseconds(record.started_utc),
-                "ended_ms": _milliseconds(record.finished_utc),
+                "ended_ms": ended_ms,
             }
         )
 
@@ -158,7 +160,7 @@ class Tracker:
     def _append(self, event: Event) -> None:
         with self._lock:
             try:
-                self._spool.append({**event, "time_ms": _now_ms()})
+                self._spool.append({"time_ms": _now_ms(), **event})
             except OSError as error:  # the disk is full: the next run takes it from the ledger
                 self._warn_of_spool(error)
                 return
@@ -292,9 +294,10 @@ class _Store:
             tags |= event.get("tags", {})
         run = self._cursor.open.get(trial)
         if run is None:
-            found = self._find(trial) or self._create(trial, tags, events[0].get("began_ms") or events[0]["time_ms"])
+            known = self._find(trial)
+            found = known or self._create(trial, tags, events[0].get("began_ms") or events[0]["time_ms"])
             params = _missing(params, found)
-            run = self._cursor.open[trial] = OpenRun(found.info.run_id)
+            run = self._cursor.open[trial] = OpenRun(found.info.run_id, self._last_epoch(known) if known else 0)
             self._note_run(trial, run.run_id)
         elif params:
             params = _missing(params, self._client.get_run(run.run_id))
@@ -326,6 +329,12 @@ class _Store:
             self._cursor.open.pop(trial, None)  # its run may have been deleted by hand: the next event makes one
             reason = blackened(str(error), self._uri)
             log.warning("MLflow refused events of trial %s, which stay in the ledger alone: %s", trial, reason)
+
+    def _last_epoch(self, run: "Run") -> int:
+        """Of a run that an earlier spool or cursor knew."""
+        assert self._client is not None
+        points = self._client.get_metric_history(run.info.run_id, "train_loss")
+        return max((point.step for point in points), default=0)
 
     def _find(self, trial: str) -> "Run | None":
         assert self._client is not None
