@@ -106,7 +106,8 @@ def test_the_study_of_ones_own_images_runs_with_its_finals_on_two_workers(tmp_pa
     changes = {
         "data.root": "images", "data.image_size": "32", "architectures": "[{name: simple_cnn, width: 0.25}]",
         "budget.trials": "1", "budget.epochs": "3", "search.min_epochs": "1", "space.batch_size": "8",
-        "space.warmup_epochs": "1", "space.optimizer": "adamw", "space.lr": "0.002", "finals.seeds": "1", "finals.few_seeds_reason": "test",
+        "space.warmup_epochs": "1", "space.optimizer": "adamw", "space.lr": "0.002",
+        "finals.seeds": "1", "finals.few_seeds_reason": "test",
         "resources.cluster": "local",
     }  # fmt: skip
     arguments = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
