@@ -69,11 +69,6 @@ def read_table(name: str) -> dict[Configuration, tuple[float, ...]]:
         }
 
 
-def whole_tables() -> list[str]:
-    """The tables that have every configuration; the others are being recorded."""
-    return [name for name in TABLES if len(read_table(name)) == len(GRID)]
-
-
 def append(name: str, configuration: Configuration, accuracies: Sequence[float]) -> None:
     """Adds one finished training, whole or not at all as far as a reader can see: in a single write."""
     path = path_of(name)
