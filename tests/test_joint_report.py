@@ -83,6 +83,7 @@ def test_from_five_data_sets_on_the_critical_difference_is_that_of_the_statistic
     assert joint.difference is not None and list(joint.difference.mean_ranks) == [1.0, 2.0, 3.0]
     assert joint.difference.critical_distance == pytest.approx(2.343 * (12 / 30) ** 0.5, abs=1e-3)  # Demšar's table
     assert joint.difference.cliques == [("a", "b"), ("b", "c")]
+    assert [joint.difference.tied_with(row) for row in "abc"] == [["b"], ["a", "c"], ["b"]]
     assert (
         joint.sentence
         == "Over 5 data sets, a has the best mean rank, 1.00 of 3; Nemenyi's test at 5 % does not tell b from it."
@@ -151,6 +152,13 @@ def test_tabs_the_joint_table_and_the_diagram_in_a_browser(browser, tmp_path):
         expect(page.get_by_role("link", name="All", exact=True)).to_have_attribute("aria-current", "page")
         page.get_by_role("button", name="Architecture").click()
         assert rows.locator("th").all_inner_texts() == sorted(row.label for row in joint.rows)
+        for kind, begins in (("svg", b"<svg"), ("png", b"\x89PNG")):
+            with page.expect_download() as expected:
+                page.locator(f"figure[data-figure=mean-ranks] [data-picture={kind}]").click()
+            assert expected.value.suggested_filename == f"joint-mean-ranks.{kind}"
+            assert Path(expected.value.path()).read_bytes().startswith(begins)
+        page.get_by_text("As a table").click()
+        assert page.locator("figure[data-figure=mean-ranks] tbody tr").count() == 4
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         for width in (1440, 390):
             page.set_viewport_size({"width": width, "height": 900})

@@ -14,7 +14,7 @@ from cnnbench.report.formats import points, spreadsheet, visible
 from cnnbench.report.joint import Joint, as_records, cell_text, join
 from cnnbench.report.page import write_report
 from cnnbench.report.rank_diagram import DRAWN, rank_diagram
-from cnnbench.report.script import asset, script, script_hash
+from cnnbench.report.script import asset, joint_script, script, script_hash
 from cnnbench.report.source import Source
 
 
@@ -46,7 +46,7 @@ def joint_html(joint: Joint, sources: Sequence[Source], *, generated_utc: str) -
         board.key: content(single_page(source, generated_utc))
         for board, source in zip(joint.boards, sources, strict=True)
     }
-    chooses, shows = asset("joint.js"), script()
+    chooses, shows = joint_script(), script()
     environment = Environment(
         loader=PackageLoader("cnnbench.report", "template"),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,

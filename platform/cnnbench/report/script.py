@@ -2,10 +2,24 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 
 # In this order: what a file needs as it begins, a file before it has made.
-_FILES = ("study", "sort", "filter", "columns", "compare", "rows", "export", "state", "charts", "pictures", "main")
+_FILES = (
+    "study",
+    "sort",
+    "filter",
+    "columns",
+    "compare",
+    "rows",
+    "download",
+    "export",
+    "state",
+    "charts",
+    "pictures",
+    "main",
+)
 
 
 def asset(name: str) -> str:
@@ -15,7 +29,16 @@ def asset(name: str) -> str:
 
 def script() -> str:
     """The script, in one piece and in a scope of its own."""
-    return "(() => {\n" + "\n".join(asset(f"{name}.js") for name in _FILES) + "})();\n"
+    return _joined(_FILES)
+
+
+def joint_script() -> str:
+    """The script of a page of several studies, which shows one of them with ``script``."""
+    return _joined(("download", "pictures", "joint"))
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "(() => {\n" + "\n".join(asset(f"{name}.js") for name in names) + "})();\n"
 
 
 def script_hash(script: str) -> str:

@@ -32,6 +32,11 @@ class CriticalDifference:
     critical_distance: float
     cliques: list[tuple[Hashable, ...]]
 
+    def tied_with(self, architecture: Hashable) -> list[Hashable]:
+        """Those that share a clique with it, best first."""
+        others = {other for clique in self.cliques if architecture in clique for other in clique} - {architecture}
+        return [other for other in self.mean_ranks.index if other in others]
+
 
 def critical_difference(scores: pd.DataFrame, *, alpha: float = 0.05) -> CriticalDifference:
     """Compares architectures by their ranks on each data set.

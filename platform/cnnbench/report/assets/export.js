@@ -1,15 +1,6 @@
 // @ts-check
 // CSV, JSON and Markdown of what is shown; CSV and JSON of everything.
 
-/** @param {string} name @param {Blob} content */
-function download(name, content) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // a browser may begin to read it later
-}
-
 /** A text that a spreadsheet would take for a formula gets an apostrophe before it. @param {unknown} cell */
 function csvCell(cell) {
   const formula = typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) ? "'" : "";

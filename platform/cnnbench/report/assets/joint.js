@@ -12,6 +12,8 @@
   if (template) {
     open(template);
   } else {
+    document.documentElement.classList.add("script");
+    answerPictures(document, "joint");
     makeSortable(/** @type {HTMLTableElement} */ (document.querySelector("table.joint")));
   }
 

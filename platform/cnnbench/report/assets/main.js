@@ -10,7 +10,7 @@ for (const root of document.querySelectorAll("[data-study]")) {
   answerRows(study);
   answerExports(study);
   answerCharts(study);
-  answerPictures(study);
+  answerPictures(study.root, study.data.name);
   show(study, null);
   followAddress(study);
   addEventListener("hashchange", () => followAddress(study));

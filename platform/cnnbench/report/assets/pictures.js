@@ -52,9 +52,9 @@ async function png(text) {
   });
 }
 
-/** @param {Study} study */
-function answerPictures(study) {
-  for (const button of study.root.querySelectorAll("[data-picture]")) {
+/** @param {ParentNode} root @param {string} name what a file's own begins with */
+function answerPictures(root, name) {
+  for (const button of root.querySelectorAll("[data-picture]")) {
     button.addEventListener("click", async () => {
       const figure = button.closest("figure");
       const drawings = /** @type {SVGSVGElement[]} */ (Array.from(figure?.querySelectorAll("svg[role=img]") ?? []));
@@ -63,7 +63,7 @@ function answerPictures(study) {
       const kind = /** @type {HTMLElement} */ (button).dataset.picture;
       const text = standalone(drawing);
       const file = kind === "png" ? await png(text) : new Blob([text], { type: "image/svg+xml" });
-      download(`${study.data.name}-${figure.dataset.figure}.${kind}`, file);
+      download(`${name}-${figure.dataset.figure}.${kind}`, file);
     });
   }
 }
