@@ -134,7 +134,7 @@ def measure(
     """One network's figures over ``rounds`` counted rounds, or fewer when they take too long. ``other`` leads to the
     usual loop's process."""
     begin = time.monotonic()
-    probed = probe(lambda: new_network(name), (3, 32, 32), BATCH, device, steps=2, limit_s=3.0)
+    probed = probe(lambda: new_network(name), (3, 32, 32), BATCH, device)
     expected = probed.images_per_s[Precision()]
     batches = min(max(round(SECONDS * expected / BATCH), BATCHES[0]), BATCHES[1])
     some = images.take(torch.arange(batches * BATCH) % len(images))

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 @dataclass(frozen=True)
 class Precision:
-    """fp32, or bf16 by autocast: parameters stay fp32, and bf16's range needs no loss scaling. Depthwise convolutions
-    stay in fp32 on a CPU, where bf16 slows them down."""
+    """fp32, or bf16 by autocast: parameters stay fp32, and bf16's range needs no loss scaling. On a CPU, depthwise
+    convolutions that bf16 would slow down are computed in fp32."""
 
     dtype: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
@@ -29,7 +29,7 @@ class Precision:
             if self.dtype == "bf16":
                 contexts.enter_context(torch.autocast(device.type, torch.bfloat16))
                 if device.type == "cpu":
-                    contexts.enter_context(_DepthwiseInFp32())
+                    contexts.enter_context(_SlowDepthwiseInFp32())
             yield
 
     @property
@@ -42,22 +42,25 @@ class Precision:
         return network.to(device).to(memory_format=self.layout)
 
 
-class _DepthwiseInFp32(TorchFunctionMode):
-    """Keeps depthwise convolutions out of autocast: on CPUs their bf16 backward pass takes several times fp32's."""
+class _SlowDepthwiseInFp32(TorchFunctionMode):
+    """Computes depthwise convolutions in fp32, whatever the number format of the maps around them, but for 3×3 ones of
+    stride 1: all others have bf16 backward passes on CPUs that take up to 40 times fp32's."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is not F.conv2d or not _is_depthwise(*args, **kwargs):
+        if func is not F.conv2d or not _is_slow_in_bf16(*args, **kwargs):
             return func(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
-            return F.conv2d(args[0].float(), *args[1:], **kwargs)
+            return F.conv2d(args[0].float(), *args[1:], **kwargs).bfloat16()
 
 
-def _is_depthwise(
+def _is_slow_in_bf16(
     input: Tensor, weight: Tensor, bias: Tensor | None = None,
     stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
 ) -> bool:  # fmt: skip
-    return groups == weight.shape[0] > 1
+    is_depthwise = groups == weight.shape[0] > 1
+    is_fast = weight.shape[2:] == (3, 3) and {stride, dilation} <= {1, (1, 1)}
+    return is_depthwise and not is_fast
 
 
 FP32 = Precision()

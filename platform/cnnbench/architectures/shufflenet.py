@@ -1,7 +1,9 @@
 """ShuffleNetV2 (Ma et al. 2018, arXiv:1807.11164), torchvision's."""
 
-from torch import nn
-from torchvision.models.shufflenetv2 import ShuffleNetV2
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.shufflenetv2 import InvertedResidual, ShuffleNetV2
 
 from cnnbench.architectures.catalogue import ARCHITECTURES, scaled
 from cnnbench.architectures.stem import replace_conv
@@ -17,6 +19,15 @@ _NETWORKS = {
 }
 
 
+class Unit(InvertedResidual):
+    """torchvision's, but that the shuffle keeps the memory layout: its own leaves channels-last maps in no layout that
+    the next layers are fast in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, changed = x.chunk(2, dim=1) if self.stride == 1 else (self.branch1(x), x)
+        return F.channel_shuffle(torch.cat((kept, self.branch2(changed)), dim=1), 2)
+
+
 def _register(name: str, first: int, stages: tuple[int, ...], last: int) -> None:
     @ARCHITECTURES.register(
         name, year=2018, family="ShuffleNet", paper="arXiv:1807.11164", smallest={"small": 8, "imagenet": 32}
@@ -25,7 +36,7 @@ def _register(name: str, first: int, stages: tuple[int, ...], last: int) -> None
         """The small stem has stride 1 and no max-pooling: 1/8 of the side remains, not 1/32. ``width`` multiplies the
         stages' channels, as the paper's sizes do."""
         channels = [2 * scaled(count // 2, width) for count in stages]  # a unit splits them into halves
-        network: nn.Module = ShuffleNetV2(_BLOCKS, [first, *channels, last], num_classes)
+        network: nn.Module = ShuffleNetV2(_BLOCKS, [first, *channels, last], num_classes, Unit)
         if stem == "small":
             replace_conv(network, "conv1.0", in_channels=in_channels, stride=1)
             network.maxpool = nn.Identity()

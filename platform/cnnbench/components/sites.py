@@ -118,6 +118,8 @@ def _site(traced: fx.GraphModule, node: fx.Node) -> Site | None:
             continue
         if kind == "window_pooling":
             window = _window(node, module)
+            if _is_one_pixel(window):
+                continue
         if kind == "global_pooling" and not _pools_whole_map(module, before, after, channel_dim):
             continue
         if kind == "normalization":
@@ -174,6 +176,11 @@ def _window(node: fx.Node, module: nn.Module | None) -> Window:
     given.setdefault("stride", given["kernel_size"])
     window: dict[str, Any] = {name: tuple(size) if isinstance(size, list) else size for name, size in given.items()}
     return Window(**window)
+
+
+def _is_one_pixel(window: Window) -> bool:
+    """True if it pools nothing: at most it leaves pixels out."""
+    return window.kernel_size in (1, (1, 1))
 
 
 def _pools_whole_map(

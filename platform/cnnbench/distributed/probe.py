@@ -18,7 +18,6 @@ from cnnbench.training.probe import probe
 from cnnbench.training.whole_file import read_json, write_whole
 
 BATCH = 128  # images a probing step; the default batch size
-STEPS = 3
 
 
 def probe_row(
@@ -41,7 +40,7 @@ def probe_row(
     combinations = COMBINATIONS if precision == "auto" else (Precision(precision),)  # type: ignore[arg-type]
     shape, device = (channels, image_size, image_size), torch.device("cuda" if gpus else "cpu")
     try:
-        found = probe(factory, shape, BATCH, device, STEPS, limit_s=5.0, combinations=combinations)
+        found = probe(factory, shape, BATCH, device, combinations=combinations)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         if precision == "auto":
             raise

@@ -11,6 +11,7 @@ from cnnbench.data.batches import Batch
 from cnnbench.precision import COMBINATIONS, Precision
 from cnnbench.training.loss import batch_loss
 
+MOST_STEPS, ENOUGH_S = 40, 1.5  # a fast network takes more steps than asked for, until either is reached
 NEAR_TIE = 1.05  # bf16 and channels-last must gain more than this to be worth their rounding and layout
 
 
@@ -28,16 +29,17 @@ def probe(
     input_shape: tuple[int, int, int],
     batch_size: int,
     device: torch.device,
-    steps: int = 5,
-    limit_s: float = 10.0,
+    steps: int = 3,
+    limit_s: float = 5.0,
     combinations: Sequence[Precision] = COMBINATIONS,
 ) -> Probe:
     """Trains a few steps in each combination, in turns, and takes the one with the fastest step (other processes can
     only slow a step down, so the fastest says most); in a near tie the earlier in the order fp32, fp32 channels-last,
     bf16, bf16 channels-last.
 
-    input_shape: (C, H, W); steps: timed steps a combination, after one untimed, fewer once ``limit_s`` seconds are
-    spent (never fewer than one). The global random state stays as it was. Raises the first error if all of them fail.
+    input_shape: (C, H, W); steps: timed steps a combination, after one untimed: more if they are over in ENOUGH_S
+    seconds, since short ones differ most from each other, and fewer once ``limit_s`` seconds are spent (never fewer
+    than one). The global random state stays as it was. Raises the first error if all of them fail.
     """
     seconds: dict[Precision, list[float]] = {}
     errors: dict[Precision, Exception] = {}
@@ -52,8 +54,9 @@ def probe(
                 errors[combination] = error
                 step_of.pop(combination, None)
                 seconds.pop(combination, None)
-        for turn in range(steps):
-            if turn and time.monotonic() - begin > limit_s:
+        for turn in range(max(steps, MOST_STEPS)):
+            spent_s = time.monotonic() - begin
+            if (turn and spent_s > limit_s) or (turn >= steps and spent_s > ENOUGH_S):
                 break
             for combination, step in step_of.items():
                 seconds[combination].append(_seconds(step, device))
