@@ -19,7 +19,7 @@ _NETWORKS = {
 }
 
 
-class Unit(InvertedResidual):
+class Unit(InvertedResidual):  # type: ignore[misc]  # torchvision has no types
     """torchvision's, but that the shuffle keeps the memory layout: its own leaves channels-last maps in no layout that
     the next layers are fast in."""
 
