@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.shufflenetv2 import InvertedResidual, ShuffleNetV2
+from torchvision.models import shufflenetv2
+from torchvision.models.shufflenetv2 import ShuffleNetV2
 
 from cnnbench.architectures.catalogue import ARCHITECTURES, scaled
 from cnnbench.architectures.stem import replace_conv
@@ -19,7 +20,7 @@ _NETWORKS = {
 }
 
 
-class Unit(InvertedResidual):  # type: ignore[misc]  # torchvision has no types
+class InvertedResidual(shufflenetv2.InvertedResidual):  # type: ignore[misc]
     """torchvision's, but that the shuffle keeps the memory layout: its own leaves channels-last maps in no layout that
     the next layers are fast in."""
 
@@ -36,7 +37,7 @@ def _register(name: str, first: int, stages: tuple[int, ...], last: int) -> None
         """The small stem has stride 1 and no max-pooling: 1/8 of the side remains, not 1/32. ``width`` multiplies the
         stages' channels, as the paper's sizes do."""
         channels = [2 * scaled(count // 2, width) for count in stages]  # a unit splits them into halves
-        network: nn.Module = ShuffleNetV2(_BLOCKS, [first, *channels, last], num_classes, Unit)
+        network: nn.Module = ShuffleNetV2(_BLOCKS, [first, *channels, last], num_classes, InvertedResidual)
         if stem == "small":
             replace_conv(network, "conv1.0", in_channels=in_channels, stride=1)
             network.maxpool = nn.Identity()
