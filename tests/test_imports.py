@@ -41,8 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": {"study", "architectures", "components", "data", "training"},
     "models": {"architectures", "catalogue", "components", "cost", "description", "document", "network"},
     "model_tables": set(),
-    "tracking": {"ledger", "spool", "uri"},
-    "tracked": {"tracking", "uri"},
+    "shipping": {"spool", "uri"},
+    "tracking": {"ledger", "shipping", "spool", "uri"},
+    "tracked": {"shipping", "tracking", "uri"},
     "reporting": {"report", "study", "tracked", "tracking"},
     "report": {"ledger", "row_id", "study", "statistics"},
     "distributed": {
@@ -57,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Where a framework may be imported, lazily or not.
-ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"tracking", "tracked"}}
+ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"shipping", "tracked"}}
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
 BARE = {"registry", "architectures", "components", "network", "cost", "data", "training", "evaluation"}
@@ -67,7 +68,7 @@ NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotl
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
-WITHOUT_TORCH |= {"tracking", "report", "row_id", "cluster_check", "uri"}
+WITHOUT_TORCH |= {"shipping", "tracking", "report", "row_id", "cluster_check", "uri"}
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def test_platform_is_the_standard_librarys() -> None:
         ("cnnbench.cli", "torch ray mlflow optuna pandas"),  # else --help is slow
         ("cnnbench.report.*", "torch ray mlflow"),
         ("cnnbench.cluster_check.*", "torch ray mlflow jsonschema"),
-        ("cnnbench.tracking", "torch ray mlflow"),  # MLflow is imported by the thread that ships
+        ("cnnbench.tracking", "torch ray mlflow"),  # MLflow is imported by the process that ships
         ("cnnbench.training.* cnnbench.data.* cnnbench.network cnnbench.cost", "ray mlflow optuna pydantic"),
     ],
 )

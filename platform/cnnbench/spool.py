@@ -14,26 +14,11 @@ SPOOL, CURSOR = "tracking.spool.jsonl", "tracking.cursor.json"  # in a study's f
 _CHUNK_BYTES = 1 << 15
 
 
-class Spool:
-    """One JSON line an event. ``append`` is not thread-safe; ``read`` may run beside it, on another thread."""
+class SpoolFile:
+    """One JSON line an event. It may be read while another process appends to it."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (open as long as the study runs)
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # a crash may have left half a line
-
-    def append(self, event: Event) -> None:
-        """Returns once the operating system has the event: it survives this process, though not a power cut. Raises
-        OSError where it has no room for it, and leaves no half line."""
-        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
-        size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
-        try:
-            while line:
-                line = line[self._file.write(line) :]
-        except OSError:
-            os.truncate(self._path, size)
-            raise
 
     def read(self, offset: int) -> tuple[list[Event | None], int]:
         """The next events, some dozens of them, and the offset of the first one after them. None: a line that is
@@ -60,6 +45,28 @@ class Spool:
         with open(self._path, "rb") as file:
             file.seek(offset)
             return file.read().count(b"\n")
+
+
+class Spool(SpoolFile):
+    """The one that is appended to. Not thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (open as long as the study runs)
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)  # a crash may have left half a line
+
+    def append(self, event: Event) -> None:
+        """Returns once the operating system has the event: it survives this process, though not a power cut. Raises
+        OSError where it has no room for it, and leaves no half line."""
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        size = os.lseek(self._file.fileno(), 0, os.SEEK_END)
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError:
+            os.truncate(self._path, size)
+            raise
 
     def close(self) -> None:
         self._file.close()
