@@ -14,7 +14,7 @@ from mlflow.server import get_app_client
 from cnnbench.tracking import Shipped, Tracker
 from mlflow_servers import serving
 from ray_heads import free_port
-from test_tracking import play
+from tracked_study import play
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from cnnbench.tracking import Shipped, ui_command
 from mlflow_servers import serving
 from ray_heads import free_port
-from test_tracking import PATIENT_S, make, point, record
+from tracked_study import PATIENT_S, make, point, record
 
 pytestmark = pytest.mark.browser
 
