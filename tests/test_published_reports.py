@@ -17,8 +17,9 @@ def test_reports_are_published():
     assert {"digits", "fashion_mnist"} <= {folder.name for folder in PUBLISHED}
 
 
-def test_the_control_of_the_published_digits_is_in_the_best_rows_group():
-    with (REPORTS / "digits" / "leaderboard.csv").open(newline="", encoding="utf-8") as lines:
+@pytest.mark.parametrize("study", ["digits", "fashion_mnist"])
+def test_the_published_control_is_in_the_best_rows_group(study):
+    with (REPORTS / study / "leaderboard.csv").open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     (control,) = [row for row in rows if row["control"] == "a/a"]
     assert control["control_of"] == rows[0]["architecture"] and control["rank_group"] == rows[0]["rank_group"] == "1"
