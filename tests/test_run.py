@@ -222,6 +222,24 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(finished, tmp_path)
     assert 1 <= sum(r.budget.retries for r in place.records()) <= 3
 
 
+def test_sigterm_after_the_last_trial_is_like_ctrl_c_and_the_report_comes_with_the_next_run(tmp_path):
+    """Ray's own handler would abort the process."""
+    study = STUDY.replace(", {name: simple_cnn, width: 0.25}", "").replace(
+        "seeds: 6", "seeds: 1, few_seeds_reason: test"
+    )
+    place = Place(tmp_path, study.replace("trials: 3", "trials: 1"))
+    reading = "reporting.read_sources = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
+    start = (
+        f"import os, signal, sys; from cnnbench import cli, reporting; {reading}; sys.argv[0] = 'cnnbench'; cli.main()"
+    )
+    command = [sys.executable, "-c", start, "run", str(place.study_file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 130 and "everything finished is saved. To continue:" in done.stdout, done
+    assert done.stderr == ""
+    output = place.run()
+    assert "nothing is run again" in output and "Leaderboard: reports/tiny/index.html" in output
+
+
 def _kill_a_busy_worker(driver: int) -> None:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -306,8 +307,12 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
     tracking = Tracking(study)
     try:
         plan = ([], 0, 0) if effects else (rows, study.budget.trials, study.finals.seeds)
-        with StudyView(console, study.study, *plan) as view:
-            conducted = (effects or conduct)(study, view, [tracking], takeover=takeover)
+        with _sigterm_as_ctrl_c():
+            with StudyView(console, study.study, *plan) as view:
+                conducted = (effects or conduct)(study, view, [tracking], takeover=takeover)
+            _say_shipped(tracking.close())
+            folder = Path(study.reports).expanduser() / study.study
+            made = reporting.write(reporting.read_sources([study.folder], None, []), folder)
     except (Interrupted, KeyboardInterrupt):
         _say_shipped(tracking.close(interrupted=True))
         typer.echo(f"\nstopped; everything finished is saved. To continue:\n  {again}")
@@ -318,15 +323,21 @@ def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Con
             raise
         typer.echo(f"\n{error}\nstopped; everything finished is saved. To continue:\n  {again}")
         raise typer.Exit(1) from None
-    _say_shipped(tracking.close())
-    folder = Path(study.reports).expanduser() / study.study
-    made = reporting.write(reporting.read_sources([study.folder], None, []), folder)
     _say_report(made)
     if effects and isinstance(made, Leaderboard):
         typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")
     typer.echo(f"MLflow UI:   {_ui_place(study)}")
     if not any(record.status == "completed" for record in conducted.records):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say_shipped(shipped: "Shipped") -> None:

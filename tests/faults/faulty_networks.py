@@ -54,8 +54,3 @@ def paced(num_classes: int, in_channels: int) -> nn.Module:
 
 def failing(num_classes: int, in_channels: int) -> nn.Module:
     return Failing(num_classes, in_channels)
-
-
-def quick(num_classes: int, in_channels: int) -> nn.Module:
-    """Without a fault, and small."""
-    return _Layers(num_classes, in_channels)

@@ -31,8 +31,8 @@ TRIALS = 300
 STUDY = f"""
 study: soak
 data: {{dataset: digits, image_size: 16, train_limit: 300, test_limit: 100}}
-architectures: [{{name: "faulty_networks:quick", label: soak}}]
-space: {{lr: {{float: [0.02, 0.2], log: true}}, schedule: constant, batch_size: 64}}
+architectures: [{{name: "faulty_networks:paced", label: soak}}]
+space: {{lr: {{float: [0.02, 0.2], log: true}}, schedule: constant, batch_size: 32}}
 budget: {{trials: {TRIALS}, epochs: 3}}
 search: {{sampler: random, pruner: none}}
 finals: {{seeds: 6}}
@@ -44,6 +44,7 @@ ALL = TRIALS + 6 + 6 + 1
 STOPS = {"driver SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 WEIGHTS = {"worker SIGKILL": 9, "MLflow gone and back": 6, **dict.fromkeys(STOPS, 1)}
 PAUSE_S = (1.0, 4.0)  # between two faults, while trials run
+FEWEST_FAULTS = 20
 MOST_RUNS = 100
 
 
@@ -138,6 +139,7 @@ def test_a_study_in_which_something_breaks_every_few_seconds_ends_complete(tmp_p
             soak.runs += 1
             assert soak.runs < MOST_RUNS
         assert runs_in_mlflow(uri) == Counter(["study", *names])
+    assert soak.faults.total() >= FEWEST_FAULTS
     line = summary(soak, seed, seconds, records)
     print(line, file=sys.stderr, flush=True)
     fault_table.replace("soak", line)

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ def connected(resources: Resources, log: Path) -> Iterator[None]:
     go to the file ``log``. Raises ClusterError."""
     _log_to(log)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of a worker that wait don't take others' cores
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     address = None if resources.cluster == "auto" else resources.cluster  # None: as `ray start` wrote it down
     try:
         authentication.secure(address)
@@ -46,10 +48,19 @@ def connected(resources: Resources, log: Path) -> Iterator[None]:
         )
     except (ConnectionError, ValueError, RuntimeError, authentication.TokenError) as error:
         raise ClusterError(f"resources.cluster: {resources.cluster}: {str(error).splitlines()[0]}") from None
+    _set_sigterm(on_sigterm)
     try:
         yield
     finally:
         _shut_down()
+        _set_sigterm(on_sigterm)
+
+
+def _set_sigterm(handler: Any) -> None:
+    """Ray sets a handler of its own when it starts, which aborts the process, and none when it ends: one that was there
+    before comes back."""
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _shut_down() -> None:

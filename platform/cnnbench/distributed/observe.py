@@ -16,6 +16,7 @@ class Tracking:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._tracker: Tracker | None = None
+        self._shipped: Shipped | None = None
 
     def _open(self) -> Tracker:
         if self._tracker is None:
@@ -53,10 +54,13 @@ class Tracking:
         self._open().finished(record)
 
     def close(self, *, interrupted: bool = False) -> Shipped:
-        """Ships what is left, for a while; also what an earlier run left, where this one had nothing to do."""
-        if self._tracker is None and (interrupted or not self._is_behind()):
-            return Shipped(0, 0)
-        return self._open().close(5.0 if interrupted else CLOSE_S, interrupted=interrupted)
+        """Ships what is left, for a while; also what an earlier run left, where this one had nothing to do. Once: what
+        came of it the first time comes again."""
+        if self._shipped is None:
+            idle = self._tracker is None and (interrupted or not self._is_behind())
+            seconds = 5.0 if interrupted else CLOSE_S
+            self._shipped = Shipped(0, 0) if idle else self._open().close(seconds, interrupted=interrupted)
+        return self._shipped
 
     def _is_behind(self) -> bool:
         folder = self._study.folder
