@@ -62,7 +62,7 @@ def test_what_must_not_stand_in_a_module_is_found(source):
 
 @pytest.mark.parametrize("name", ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"])
 def test_mlflow_in_our_processes_unpickles_nothing(name):
-    assert ENVIRONMENT[name] == "false"  # which cnnbench ui hands to the server, and Tracker to its own process
+    assert ENVIRONMENT[name] == "false"  # which cnnbench ui hands to the server, and Tracker to the process that ships
 
 
 BOMB = "a: &a [x]\n" + "".join(
