@@ -336,7 +336,3 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     shipper.run()
-
-
-if __name__ == "__main__":
-    main()
