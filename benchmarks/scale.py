@@ -6,7 +6,8 @@ A trial makes ten reports and computes nothing. Through cnnbench: four rows, ran
 ledger, and MLflow on sqlite, once without pruning and once with ASHA. Bare Tune: as many trials and reports, a function
 trainable in warm processes, random proposals, no search history and no tracking at all. Two trials at once on one local
 Ray. Each measurement has a driver process of its own, whose CPU seconds and peak memory are taken; Ray's own
-processes and the trials' are not counted. The process that ships to MLflow is counted apart, since bare Tune has
+processes and the trials' are not counted. Small sizes are measured several times, the ways in turn; shown are medians,
+and those of the ratios of each turn. The process that ships to MLflow is counted apart, since bare Tune has
 nothing like it: it is no part of the driver, works beside the study and may finish after it.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,9 +26,13 @@ from typing import Any
 
 REPORTS = 10
 ROWS = ("lenet5", "simple_cnn", "resnet20", "mobilenet_v2")
-SIZES = (100, 1_000, 10_000)
+RUNS = {100: 7, 1_000: 3, 10_000: 1}  # of each size
 PRUNER = {"cnnbench": "none", "cnnbench, ASHA": "asha"}
 WAYS = ("bare Tune", *PRUNER)
+HEADS = (
+    "trials", "way", "runs", "reports", "ms a trial", "ms a report", "ratio, trial", "ratio, report", "shipping", "MB",
+    "wall, s",
+)  # fmt: skip
 OUT = Path("build/bench/scale.json")
 
 
@@ -49,7 +55,8 @@ storage: {folder}
 
 
 def simulated_trial(config: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Reports as ``tune_trial`` does: ten epochs of a curve whose height the learning rate decides, then the end."""
+    """Reports as ``tune_trial`` does: ten epochs of a curve whose height the learning rate decides, the end with the
+    last."""
     from ray import tune
 
     from cnnbench.distributed.spec import TrialSpec, payload
@@ -61,8 +68,9 @@ def simulated_trial(config: dict[str, Any], facts: dict[str, Any]) -> None:
             "epoch": epoch, "train_loss": 1 - accuracy, "train_accuracy": accuracy, "val_loss": 1 - accuracy,
             "val_accuracy": accuracy, "learning_rate": rate, "seconds": 0.0,
         }  # fmt: skip
-        tune.report(payload("epoch", point=point, images=epoch, facts=facts, peak_memory_mb=1.0, notes=[]))
-    tune.report(payload("end", facts=facts, peak_memory_mb=1.0, notes=[], status="completed", reason=""))
+        said = {"point": point, "images": epoch, "facts": facts, "peak_memory_mb": 1.0, "notes": []}
+        end = {"status": "completed", "reason": ""}
+        tune.report(payload("epoch", **said) if epoch < REPORTS else payload("end", **said, **end))
 
 
 def bare_trial(config: dict[str, Any]) -> None:
@@ -167,9 +175,27 @@ def in_a_driver(way: str, trials: int) -> dict[str, Any]:
     return figures
 
 
+def summary(way: str, turns: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """The medians of one way's figures, and its ratios to bare Tune in the same turn: median, least and largest."""
+    rows = [turn[way] for turn in turns]
+    medians: dict[str, Any] = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    for each in ("trial", "report"):
+        ratios = [turn[way][f"ms_a_{each}"] / turn[WAYS[0]][f"ms_a_{each}"] for turn in turns]
+        medians[f"ratio_a_{each}"] = [statistics.median(ratios), min(ratios), max(ratios)]
+    return {**medians, "runs": len(turns)}
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    ratios = ["{:.2f} ({:.2f}-{:.2f})".format(*row[f"ratio_a_{each}"]) for each in ("trial", "report")]
+    return [
+        str(row["runs"]), f"{row['reports']:,.0f}", f"{row['ms_a_trial']:.1f}", f"{row['ms_a_report']:.2f}", *ratios,
+        f"{row['shipping_ms_a_trial']:.1f}", f"{row['peak_memory_mb']:.0f}", f"{row['wall_s']:.0f}",
+    ]  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--trials", type=int, nargs="+", default=list(RUNS))
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "TRIALS"), help="one measurement, in this process")
     arguments = parser.parse_args()
     if arguments.measure:
@@ -177,21 +203,15 @@ def main() -> None:
         return
     from cnnbench.distributed import machine
 
-    heads = ("trials", "way", "reports", "ms a trial", "ms a report", "ratio", "shipping", "MB", "wall, s")
-    print("".join(f"{head:>15}" for head in heads))
+    print("".join(f"{head:>18}" for head in HEADS))
     figures: dict[str, dict[str, Any]] = {}
     for trials in arguments.trials:
-        of_size = figures[str(trials)] = {way: in_a_driver(way, trials) for way in WAYS}
-        for way, row in of_size.items():
-            row["ratio"] = row["ms_a_report"] / of_size[WAYS[0]]["ms_a_report"]
-            cells = (
-                f"{trials:,}", way, f"{row['reports']:,}", f"{row['ms_a_trial']:.1f}", f"{row['ms_a_report']:.2f}",
-                f"{row['ratio']:.2f}", f"{row['shipping_ms_a_trial']:.1f}", f"{row['peak_memory_mb']:.0f}",
-                f"{row['wall_s']:.0f}",
-            )  # fmt: skip
-            print("".join(f"{cell:>15}" for cell in cells), flush=True)
+        turns = [{way: in_a_driver(way, trials) for way in WAYS} for _ in range(RUNS.get(trials, 1))]
+        figures[str(trials)] = {way: summary(way, turns) for way in WAYS}
+        for way, row in figures[str(trials)].items():
+            print("".join(f"{cell:>18}" for cell in (f"{trials:,}", way, *cells(row))), flush=True)
     result = {
-        "benchmark": "scale", "unit": "CPU milliseconds of the driver", "figures": figures, "runs": 1,
+        "benchmark": "scale", "unit": "CPU milliseconds of the driver", "figures": figures,
         "machine": {"device": machine.device_name("cpu"), "cpus": os.cpu_count(), "versions": machine.versions()},
     }  # fmt: skip
     OUT.parent.mkdir(parents=True, exist_ok=True)

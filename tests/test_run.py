@@ -136,6 +136,14 @@ def test_only_finals_have_seen_the_test_images(finished):
             assert sum(map(sum, r.test.confusion)) == 359
 
 
+def test_a_trial_says_each_epoch_once_and_its_end_with_the_last_unless_it_is_tested_after_it(finished):
+    for r in finished[0].records():
+        if r.control != "majority":
+            tested_or_stopped = r.stage == "final" or r.hyperparameters["early_stopping_patience"] is not None
+            assert [point.epoch for point in r.epochs] == list(range(1, r.budget.epochs + 1))
+            assert r.budget.reports == r.budget.epochs + tested_or_stopped
+
+
 def test_a_finals_speed_is_measured_once_it_is_trained(finished):
     for r in finished[0].records():
         if r.stage == "search" or r.control == "majority":

@@ -33,6 +33,14 @@ def stored(folder: Path, row: str) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=row, storage=storage).trials
 
 
+def test_the_journal_tells_another_process_all_that_this_one_knows(tmp_path):
+    """Optuna replays the file as a dashboard would; this process goes by its memory of what it wrote."""
+    mine = search(tmp_path)
+    run_all(mine)
+    for row, study in mine._studies.items():
+        assert stored(tmp_path, row) == study.trials and len(study.trials) == 8
+
+
 def test_every_row_gets_the_same_number_of_trials_in_turns(tmp_path):
     done = run_all(search(tmp_path))
     assert [r.row for r in done[:6]] == ["a", "b", "c", "a", "b", "c"]

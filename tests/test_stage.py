@@ -160,6 +160,20 @@ def test_epochs_that_a_retried_trial_reports_again_count_once():
     assert [point["epoch"] for point in progress.points] == [1, 2, 3] and progress.device_seconds == 3.0
 
 
+def test_the_last_epoch_may_come_with_the_end_and_counts_once():
+    stage = Stage()
+    table = _Table(stage, None, threading.Event())
+    table.ask("x")
+    table.report("x", epoch(1))
+    progress = table.flying["x"]
+    last = epoch(2, 0.1)  # so bad that the stage would call it off; but it is over
+    assert END is not None and not table.report("x", {**last, **END})
+    assert stage.epochs == [1, 2] and stage.ended == [("t0", "completed", 0)]
+    assert progress.images == 2 and progress.device_seconds == 2.0 and progress.reports == 2
+    table.lost("x", "it ended")
+    assert stage.ended == [("t0", "completed", 0)] and table.ask("y") == spec(1)
+
+
 def test_a_pruned_trial_ends_once_even_if_its_process_reports_on():
     stage = Stage()
     table = _Table(stage, None, threading.Event())

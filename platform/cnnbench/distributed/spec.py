@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Value = str | int | float | bool | None
@@ -44,7 +44,7 @@ class TrialSpec:
 
     def as_config(self) -> dict[str, Any]:
         """For Tune's ``config``: one string, so that Tune neither flattens nor copies what is in it."""
-        return {"spec": json.dumps(asdict(self))}
+        return {"spec": json.dumps(vars(self))}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "TrialSpec":
@@ -76,7 +76,8 @@ class Progress:
 
 
 def payload(event: str, **content: Any) -> dict[str, str]:
-    """A report from a trial: ``epoch``, ``end``, or ``lost`` (run it again), with what it says."""
+    """A report from a trial: ``epoch``, ``end`` (perhaps with the last epoch), or ``lost`` (run it again), with what it
+    says."""
     return {"payload": json.dumps({"event": event, **content})}
 
 

@@ -57,8 +57,9 @@ def _images(material: Material, device: torch.device) -> tuple[Images, Images]:
 
 
 def run_trial(spec: TrialSpec, material: Material, device: torch.device, report: Report) -> None:
-    """Runs one trial to its end and reports: each epoch, and ``end`` with the status. Any error that is not Diverged
-    is raised; it scores on the validation images, or, as a final does, on the test images, once, at its end."""
+    """Runs one trial to its end and reports: each epoch, and ``end`` with the status, which the last of all epochs
+    comes with where no test is left to do. Any error that is not Diverged is raised; it scores on the validation
+    images, or, as a final does, on the test images, once, at its end."""
     torch.set_num_threads(max(1, int(spec.cpus)))
     keep_freed_memory()
     repeats = make_repeatable(device, spec.workers)
@@ -86,15 +87,21 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
     checkpoint = checkpoint_at(spec.checkpoint, spec.checkpoint_every_s)
     noted = 0
 
-    def on_epoch(metrics: EpochMetrics) -> None:
+    def say(event: str, **content: Any) -> None:
         nonlocal noted
-        point = asdict(metrics)
-        images = point.pop("images")
-        memory_mb = machine.peak_memory_mb(device)
         notes, noted = checkpoint.notes[noted:], len(checkpoint.notes)
-        report(payload("epoch", point=point, images=images, facts=facts, peak_memory_mb=memory_mb, notes=notes))
+        report(payload(event, facts=facts, notes=notes, **content))
 
     end: dict[str, Any] = {"status": "completed", "reason": ""}
+
+    def on_epoch(metrics: EpochMetrics) -> None:
+        point = asdict(metrics)
+        trained = {"point": point, "images": point.pop("images")}
+        if spec.on_validation and metrics.epoch == spec.epochs:
+            end.update(trained)  # nothing is left to do: a report less for the driver, whose time they are
+        else:
+            say("epoch", peak_memory_mb=machine.peak_memory_mb(device), **trained)
+
     try:
         train(
             built, training, held if spec.on_validation else None, recipe,
@@ -106,11 +113,11 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
         if not spec.on_validation:
             end["test"] = _test(built, held, material, device, precision)
     except Diverged as error:
-        end = {"status": "diverged", "reason": str(error)}
+        end.update(status="diverged", reason=str(error))
     peak_memory_mb = machine.peak_memory_mb(device)  # of the training: measuring speed starts a new count
     if "test" in end and spec.stage == "final":
         end["speed"] = _speed(built, shape, device, precision)
-    report(payload("end", facts=facts, peak_memory_mb=peak_memory_mb, notes=checkpoint.notes[noted:], **end))
+    say("end", peak_memory_mb=peak_memory_mb, **end)
 
 
 def _test(

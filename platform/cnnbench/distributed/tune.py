@@ -222,24 +222,27 @@ class _Table:
         progress.facts.update(said.get("facts", {}))
         for name in ("images", "peak_memory_mb"):
             setattr(progress, name, said.get(name, getattr(progress, name)))
+        if said["event"] == "lost":
+            self.lost(trial_id, said["reason"])
+            return False  # its process ends by itself, and is warm for the next one
+        reason = self._epoch(progress, said["point"]) if "point" in said else None
         if said["event"] == "end":
             del self.flying[trial_id]
             self._stage.finish(progress, said["status"], said["reason"], said)
-            return False  # its process ends by itself, and is warm for the next one
-        if said["event"] == "lost":
-            self.lost(trial_id, said["reason"])
             return False  # as above
-        point = said["point"]
-        known = progress.points[-1]["epoch"] if progress.points else 0
-        if point["epoch"] <= known:
-            return False  # run again after its process died, and not yet past what it had reported
-        progress.points.append(point)
-        reason = self._stage.report(progress, point)
         if reason is None:
             return False
         del self.flying[trial_id]
-        self._stage.finish(progress, "pruned", f"after epoch {point['epoch']}, {reason}", {})
+        self._stage.finish(progress, "pruned", f"after epoch {progress.points[-1]['epoch']}, {reason}", {})
         return True
+
+    def _epoch(self, progress: Progress, point: dict[str, Any]) -> str | None:
+        """Takes an epoch's metrics; the stage's reason for calling the trial off."""
+        known = progress.points[-1]["epoch"] if progress.points else 0
+        if point["epoch"] <= known:
+            return None  # run again after its process died, and not yet past what it had reported
+        progress.points.append(point)
+        return self._stage.report(progress, point)
 
     def is_quiet(self) -> bool:
         """True once in QUIET_S seconds in which no trial has said a word, though some are in flight."""
