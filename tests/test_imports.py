@@ -51,6 +51,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
         *("precision", "ranks", "row_id", "uri"),
     },
+    "terminal": {"report"},
+    "running": {
+        *("study", "ledger", "uri", "progress", "terminal", "report", "reporting", "tracking", "training"),
+        "distributed",
+    },
     "cluster_check": set(),
     "doctor": {"data"},
     "cli": {"*"},

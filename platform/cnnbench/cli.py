@@ -4,26 +4,19 @@ Exit codes: 0 done, 1 the study or a server failed, 2 bad input (nothing was sta
 130 interrupted.
 """
 
-import errno
 import json
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from cnnbench.distributed.conduct import Conducted
-    from cnnbench.report import Leaderboard
-    from cnnbench.report.joint import Joint
     from cnnbench.study import Study
-    from cnnbench.tracking import Shipped
 
 app = typer.Typer(
     name="cnnbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -63,7 +56,7 @@ def run(
         if dry_run:
             _print_plan(study)
             return
-        _run(study, _again("run", study_file, set_), takeover)
+        _run(study, _again("run", study_file, set_), takeover=takeover)
 
 
 @app.command()
@@ -73,11 +66,9 @@ def effects(
     takeover: Takeover = False,
 ) -> None:
     """What each component does: swap one at a time in each frozen configuration of a study that was run."""
-    from cnnbench.distributed.effects import conduct_effects
-
     with _user_errors():
         study = _load(study_file, set_)
-        _run(study, _again("effects", study_file, set_), takeover, partial(conduct_effects, study_file=str(study_file)))
+        _run(study, _again("effects", study_file, set_), takeover=takeover, effects_of=study_file)
 
 
 @app.command()
@@ -101,7 +92,7 @@ def report(
     output: Annotated[Path | None, typer.Option(help="With --format: a file instead of standard output.")] = None,
 ) -> None:
     """Make the leaderboard of a study again, from its ledger; of several studies, side by side on one page."""
-    from cnnbench import reporting
+    from cnnbench import reporting, terminal
     from cnnbench.report.files import write_whole
 
     with _user_errors():
@@ -113,7 +104,7 @@ def report(
         for warning in (warning for source in sources for warning in source.warnings):
             typer.echo(warning, err=True)
         if format_ is None:
-            _say_report(reporting.write(sources, out))
+            terminal.print_report(reporting.write(sources, out))
             return
         text = reporting.text(sources, format_)
         if output:
@@ -175,6 +166,7 @@ def models(
 
     from cnnbench import models as networks
     from cnnbench.model_tables import components_table, models_table
+    from cnnbench.terminal import print_table
 
     with _user_errors(), Console(stderr=True).status("counting") as status:
         rows = networks.models(
@@ -185,7 +177,7 @@ def models(
         typer.echo(json.dumps(rows, indent=1))
     else:
         table = components_table if components else models_table
-        _print_table(table(rows, f"at {channels}×{image_size}×{image_size}, {classes} classes"))
+        print_table(table(rows, f"at {channels}×{image_size}×{image_size}, {classes} classes"))
 
 
 @app.command()
@@ -206,6 +198,7 @@ def describe(
     """A network layer by layer: output size, receptive field, parameters, MACs; and the sites of each component."""
     from cnnbench import models as networks
     from cnnbench.model_tables import description_table
+    from cnnbench.terminal import print_table
 
     with _user_errors():
         described = networks.describe(
@@ -215,7 +208,7 @@ def describe(
     if as_json:
         typer.echo(json.dumps(described, indent=1))
     else:
-        _print_table(description_table(described))
+        print_table(description_table(described))
 
 
 @app.command()
@@ -277,7 +270,7 @@ def doctor(
     raise typer.Exit(0 if healthy else 1)
 
 
-# ---------------------------------------------------------------- the parts of `run`
+# ---------------------------------------------------------------- the parts of verbs
 
 
 def _load(path: Path, overrides: list[str]) -> "Study":
@@ -291,103 +284,10 @@ def _again(verb: str, path: Path, overrides: list[str]) -> str:
     return shlex.join(["cnnbench", verb, str(path), *(part for value in overrides for part in ("--set", value))])
 
 
-def _run(study: "Study", again: str, takeover: bool, effects: "Callable[..., Conducted] | None" = None) -> None:
-    """Runs the study, or its ``effects``, and writes the report. again: the command that continues it."""
-    from rich.console import Console
+def _run(study: "Study", again: str, *, takeover: bool, effects_of: Path | None = None) -> None:
+    from cnnbench.running import run_study  # slow: a study file's faults are told before
 
-    from cnnbench import reporting
-    from cnnbench.distributed.conduct import conduct
-    from cnnbench.distributed.observe import Tracking
-    from cnnbench.distributed.tune import Interrupted
-    from cnnbench.progress import StudyView
-    from cnnbench.report import Leaderboard, effects_text
-
-    console = Console()
-    rows = [architecture.row for architecture in study.architectures]
-    tracking = Tracking(study)
-    try:
-        plan = ([], 0, 0) if effects else (rows, study.budget.trials, study.finals.seeds)
-        with _sigterm_as_ctrl_c():
-            with StudyView(console, study.study, *plan) as view:
-                conducted = (effects or conduct)(study, view, [tracking], takeover=takeover)
-            _say_shipped(tracking.close())
-            folder = Path(study.reports).expanduser() / study.study
-            made = reporting.write(reporting.read_sources([study.folder], None, []), folder)
-    except (Interrupted, KeyboardInterrupt):
-        _say_shipped(tracking.close(interrupted=True))
-        typer.echo(f"\nstopped; everything finished is saved. To continue:\n  {again}")
-        raise typer.Exit(130) from None
-    except BaseException as error:
-        tracking.close(interrupted=True)
-        if type(error).__name__ not in _STOPS and getattr(error, "errno", None) not in _FULL_DISK:
-            raise
-        typer.echo(f"\n{error}\nstopped; everything finished is saved. To continue:\n  {again}")
-        raise typer.Exit(1) from None
-    _say_report(made)
-    if effects and isinstance(made, Leaderboard):
-        typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")
-    typer.echo(f"MLflow UI:   {_ui_place(study)}")
-    if not any(record.status == "completed" for record in conducted.records):
-        raise typer.Exit(1)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _say_shipped(shipped: "Shipped") -> None:
-    """Nothing, where MLflow had everything as it came."""
-    if shipped.late:
-        typer.echo(str(shipped))
-
-
-def _ui_place(study: "Study") -> str:
-    """The command that opens the MLflow UI, or a server's own address."""
-    from cnnbench.uri import without_password
-
-    uri = study.tracking_uri
-    if uri is None:
-        return shlex.join(["cnnbench", "ui", "--storage", study.storage])
-    shown = without_password(uri)
-    return shown if uri.startswith("http") else shlex.join(["cnnbench", "ui", "--tracking-uri", shown])
-
-
-def _say_report(made: "Leaderboard | tuple[Joint, Path]") -> None:
-    """Prints the leaderboard of one study, what several say together, and where the page is."""
-    from rich.console import Console
-
-    from cnnbench.report import Leaderboard, plain_table, terminal_table
-    from cnnbench.report.joint import joint_table
-    from cnnbench.report.text_tables import markdown
-
-    console = Console()
-    console.print()
-    if not isinstance(made, Leaderboard):
-        joint, page = made
-        typer.echo(markdown(joint_table(joint)))
-        typer.echo(f"{joint.sentence}\n\nLeaderboard: {page}")
-        return
-    if console.is_terminal:
-        console.print(terminal_table(made))
-    else:
-        typer.echo(plain_table(made))
-    typer.echo(f"\n{made.sentence}")
-    typer.echo(f"\nLeaderboard: {made.page}")
-
-
-def _print_table(table: Any) -> None:
-    """As wide as it needs to be where the output is no terminal."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+    raise typer.Exit(run_study(study, again, takeover=takeover, effects_of=effects_of))
 
 
 def _print_plan(study: "Study") -> None:
@@ -407,8 +307,6 @@ _USERS_MISTAKES = (
     *("DataError", "ClusterError", "BuildError", "ComponentError", "UnknownName", "Held"),
     *("SourceError", "TrackedError"),
 )
-_STOPS = ("TakenOver", "LedgerWriteError", "WriteError")
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _fail(message: str) -> None:

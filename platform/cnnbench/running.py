@@ -1,0 +1,93 @@
+"""``cnnbench run`` and ``cnnbench effects``: a study with its live view and its tracking, then its report."""
+
+import errno
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from cnnbench import reporting
+from cnnbench.distributed.conduct import Conducted, conduct
+from cnnbench.distributed.effects import conduct_effects
+from cnnbench.distributed.lock import TakenOver
+from cnnbench.distributed.observe import Tracking
+from cnnbench.distributed.tune import Interrupted
+from cnnbench.ledger import LedgerWriteError
+from cnnbench.progress import StudyView
+from cnnbench.report import Leaderboard, effects_text
+from cnnbench.study import Study
+from cnnbench.terminal import print_report
+from cnnbench.tracking import Shipped
+from cnnbench.training.whole_file import WriteError
+from cnnbench.uri import without_password
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def run_study(study: Study, again: str, *, takeover: bool, effects_of: Path | None = None) -> int:
+    """Search, finals and report, or the effects of a study that was run, from its file; the exit code. again: the
+    command that continues it, should it be stopped."""
+    if effects_of is None:
+        rows = [architecture.row for architecture in study.architectures]
+        view = StudyView(Console(), study.study, rows, study.budget.trials, study.finals.seeds)
+        conducting: Callable[..., Conducted] = conduct
+    else:
+        view = StudyView(Console(), study.study, [], 0, 0)
+        conducting = partial(conduct_effects, study_file=str(effects_of))
+    tracking = Tracking(study)
+    try:
+        with _sigterm_as_ctrl_c():
+            with view:
+                conducted = conducting(study, view, [tracking], takeover=takeover)
+            _print_shipped(tracking.close())
+            folder = Path(study.reports).expanduser() / study.study
+            made = reporting.write(reporting.read_sources([study.folder], None, []), folder)
+    except (Interrupted, KeyboardInterrupt):
+        _print_shipped(tracking.close(interrupted=True))
+        typer.echo(f"\nstopped; everything finished is saved. To continue:\n  {again}")
+        return 130
+    except BaseException as error:
+        tracking.close(interrupted=True)
+        if not _stops_the_study(error):
+            raise
+        typer.echo(f"\n{error}\nstopped; everything finished is saved. To continue:\n  {again}")
+        return 1
+    print_report(made)
+    if effects_of is not None and isinstance(made, Leaderboard):
+        typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")
+    typer.echo(f"MLflow UI:   {_ui_place(study)}")
+    return 0 if any(record.status == "completed" for record in conducted.records) else 1
+
+
+def _stops_the_study(error: BaseException) -> bool:
+    """True for what comes from outside and can be put right."""
+    return isinstance(error, TakenOver | LedgerWriteError | WriteError) or getattr(error, "errno", None) in _FULL_DISK
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _print_shipped(shipped: Shipped) -> None:
+    """Nothing, where MLflow had everything as it came."""
+    if shipped.late:
+        typer.echo(str(shipped))
+
+
+def _ui_place(study: Study) -> str:
+    """The command that opens the MLflow UI, or a server's own address."""
+    uri = study.tracking_uri
+    if uri is None:
+        return shlex.join(["cnnbench", "ui", "--storage", study.storage])
+    shown = without_password(uri)
+    return shown if uri.startswith("http") else shlex.join(["cnnbench", "ui", "--tracking-uri", shown])
