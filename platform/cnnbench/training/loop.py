@@ -24,6 +24,7 @@ from cnnbench.evaluation.evaluate import evaluate_batches, evaluation_batches
 from cnnbench.precision import FP32, Precision
 from cnnbench.ranks import Ranks
 from cnnbench.training.averaging import WeightAverage
+from cnnbench.training.batch_norm import Settling
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.loss import batch_loss, count_right
 from cnnbench.training.optimizers import build_optimizer, clip_gradients
@@ -70,7 +71,8 @@ def train(
     one of the same configuration. best_weights: file for the weights of the best epoch.
 
     With several ranks the images of a batch, its augmentation and the weight of each image in the gradient are the same
-    as with one; batch normalisation sees each rank's own share, and its running statistics are averaged each epoch.
+    as with one; batch normalisation sees each rank's own share in training. What is validated, and what training ends
+    with, has its running statistics taken anew (``batch_norm.Settling``).
     Raises Diverged; ValueError for a recipe that can't be carried out, such as early stopping without validation images
     (unless stop_epoch takes its place).
     """
@@ -86,7 +88,7 @@ def train(
             on_restored(metrics)
     resumed_from = len(run.history)
     while len(run.history) < last and not run.stops_early():
-        metrics = run.epoch()
+        metrics = run.epoch(is_last=len(run.history) + 1 == last)
         on_epoch(metrics)
         if run.ranks.rank == 0:
             run.save(checkpoint, best_weights, is_last=metrics.epoch == last)
@@ -137,6 +139,7 @@ class _Run:
             rank=ranks.rank,
             ranks=ranks.size,
         )
+        self.settling = Settling(training, normalization, seed=seed, device=device, precision=precision)
         self.steps_per_epoch = math.ceil(len(self.batches) / recipe.accumulation_steps)
         self.validation = None
         if validation is not None:
@@ -156,12 +159,14 @@ class _Run:
             0 if validation is None else len(validation),
         )
 
-    def epoch(self) -> EpochMetrics:
+    def epoch(self, *, is_last: bool) -> EpochMetrics:
         """Trains one epoch and validates. Raises Diverged."""
         begin = time.monotonic()
         epoch = len(self.history) + 1
         torch.manual_seed(derived_seed(self.seed, "network", epoch, self.ranks.rank))  # dropout
         train_loss, train_accuracy = self._train(epoch)
+        if self.validation is not None or is_last:
+            self.settling.settle(self.evaluated)
         self.ranks.average(self.network.buffers())
         if self.average is not None:
             self.ranks.average(self.average.network.buffers())
