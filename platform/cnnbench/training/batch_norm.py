@@ -17,7 +17,7 @@ from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.precision import Precision
 
-IMAGES = 1024  # "a thousand" suffices (section 3.3 there)
+IMAGES = 1024  # at most; a statistic averages over all positions of a map, too
 BATCH_SIZE = 256
 
 
