@@ -72,7 +72,7 @@ def main() -> None:
         dataset, network = name.split("-")
         sources = open_sources(DATA[dataset])
         for seed, configuration in enumerate(GRID):
-            if configuration in read_table(name):  # anew each time: another process may be at this table, too
+            if configuration in read_table(name).accuracies:  # read anew: another process may be at it, too
                 continue
             if time.monotonic() - begin > 60 * arguments.minutes:
                 return

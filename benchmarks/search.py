@@ -26,7 +26,7 @@ from typing import Any
 import optuna
 import ray
 from searchers import SEARCHERS
-from trial_tables import EPOCHS, GRID, TABLES, VALIDATION_IMAGES, Table, read_table
+from trial_tables import EPOCHS, GRID, TABLES, Table, read_table
 
 TRIALS = 20  # of random search at full budget, as in the README's study
 QUARTER = 0.25  # of random search's epochs: what cnnbench should need
@@ -36,10 +36,10 @@ OUT = Path(__file__).resolve().parent.parent / "build" / "bench" / "search.json"
 
 def targets(name: str, trials: int, seeds: int) -> dict[str, float]:
     """Both targets of a table."""
-    table, images = read_table(name), VALIDATION_IMAGES[name.split("-")[0]]
-    assert len(table) == len(GRID), f"{name}: {len(table)} of {len(GRID)} configurations are recorded"
+    table = read_table(name)
+    assert len(table.accuracies) == len(GRID), f"{name}: {len(table.accuracies)} of {len(GRID)} are recorded"
     best = statistics.median(random_bests(table, trials, seeds))
-    return {"best": best, "within its standard error": best - math.sqrt(best * (1 - best) / images)}
+    return {"best": best, "within its standard error": best - math.sqrt(best * (1 - best) / table.validation_images)}
 
 
 def random_bests(table: Table, trials: int, seeds: int) -> list[float]:

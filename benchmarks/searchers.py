@@ -41,8 +41,9 @@ def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Tr
     with tempfile.TemporaryDirectory() as folder:
         trials = epochs  # more than there can be
         search = Search(
-            Settings(seed=seed, **settings).within(EPOCHS), trials, {"row": SPACE}, Path(folder) / "optuna.journal"
-        )
+            Settings(seed=seed, **settings).within(EPOCHS), trials, {"row": SPACE}, Path(folder) / "optuna.journal",
+            validation_images=table.validation_images,
+        )  # fmt: skip
         spent = 0
         while spent < epochs:
             proposal = search.ask()
@@ -62,7 +63,7 @@ def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Tr
 
 
 def cnnbench_cold(table: Table, seed: int, epochs: int) -> Trials:
-    """The same, but its first trial is not the recipe's defaults."""
+    """The same, but it does not begin with the recipe's defaults."""
     return cnnbench_search(table, seed, epochs, warm_start=False)
 
 
@@ -140,7 +141,7 @@ SEARCHERS = {
 
 
 def _looked_up(table: Table, values: Mapping[str, Any]) -> list[float]:
-    return list(table[nearest(values["lr"], values["weight_decay"], values["schedule"])])
+    return list(table.accuracies[nearest(values["lr"], values["weight_decay"], values["schedule"])])
 
 
 def _log_uniform(draw: random.Random, low: float, high: float) -> float:

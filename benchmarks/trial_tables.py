@@ -48,19 +48,28 @@ NETWORKS = {
 VALIDATION_IMAGES = {"digits": 575, "fashion_mnist": 1000}
 TABLES = tuple(f"{dataset}-{network}" for dataset in VALIDATION_IMAGES for network in NETWORKS)
 
-# Configuration → accuracy after each epoch; shorter where the training diverged.
-Table = Mapping[Configuration, Sequence[float]]
+
+@dataclass(frozen=True)
+class Table:
+    """``accuracies``: after each epoch; shorter where the training diverged. Measured on ``validation_images``."""
+
+    accuracies: Mapping[Configuration, Sequence[float]]
+    validation_images: int
 
 
 def path_of(name: str) -> Path:
     return FOLDER / f"{name}.csv"
 
 
-def read_table(name: str) -> dict[Configuration, tuple[float, ...]]:
+def read_table(name: str) -> Table:
     """What was recorded so far of a table; nothing if it was not begun."""
-    if not path_of(name).exists():
+    return Table(_recorded(path_of(name)), VALIDATION_IMAGES[name.split("-")[0]])
+
+
+def _recorded(path: Path) -> dict[Configuration, tuple[float, ...]]:
+    if not path.exists():
         return {}
-    with path_of(name).open(newline="") as lines:
+    with path.open(newline="") as lines:
         return {
             Configuration(float(row["lr"]), float(row["weight_decay"]), row["schedule"]): tuple(
                 float(row[column]) for column in EPOCH_COLUMNS if row[column]

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from cnnbench.distributed.rungs import is_rung, is_stopped, judged_again
+from cnnbench.distributed.rungs import Rungs
 
 LR = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
 
@@ -21,12 +21,13 @@ def trial(lr: float, points: Sequence[float], state=TrialState.PRUNED, **attribu
 
 def order(trials: Sequence[FrozenTrial], sets_bar=lambda trial: True) -> dict[float, float]:
     """lr → rank, of trials with rungs at the epochs 1 and 3."""
-    return {seen.params["lr"]: seen.value for seen in judged_again(trials, sets_bar, 1, 3) if seen.value is not None}
+    seen = Rungs(1, 3).judged_again(trials, sets_bar)
+    return {one.params["lr"]: one.value for one in seen if one.value is not None}
 
 
 def test_rungs_are_powers_of_the_reduction_factor():
-    assert [epoch for epoch in range(1, 30) if is_rung(epoch, 1, 3)] == [1, 3, 9, 27]
-    assert [epoch for epoch in range(1, 30) if is_rung(epoch, 2, 2)] == [2, 4, 8, 16]
+    assert [epoch for epoch in range(1, 30) if Rungs(1, 3).is_at(epoch)] == [1, 3, 9, 27]
+    assert [epoch for epoch in range(1, 30) if Rungs(2, 2).is_at(epoch)] == [2, 4, 8, 16]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,16 @@ def test_rungs_are_powers_of_the_reduction_factor():
     ],
 )
 def test_one_trial_in_three_goes_on(value, others, stopped):
-    assert is_stopped(value, others, 3) is stopped
+    assert Rungs(1, 3).is_stopped(value, others) is stopped
+
+
+def test_a_trial_that_the_images_cannot_tell_from_the_bar_goes_on():
+    """Of 100 images 0.80 is known to 0.04, twice that is allowed; of 10,000 to 0.004; at 0 and 1 there is no doubt."""
+    assert not Rungs(1, 3, images=100).is_stopped(0.80, [0.87])
+    assert Rungs(1, 3, images=100).is_stopped(0.80, [0.89])
+    assert Rungs(1, 3, images=10_000).is_stopped(0.80, [0.81])
+    assert not Rungs(1, 3, images=10_000).is_stopped(0.80, [0.807])
+    assert Rungs(1, 3, images=100).is_stopped(0.0, [0.01]) and not Rungs(1, 3, images=100).is_stopped(1.0, [1.0])
 
 
 def test_a_first_trial_that_went_far_for_want_of_others_is_no_longer_taken_for_good():
@@ -68,5 +78,5 @@ def test_the_bar_is_set_by_those_that_may_set_it():
 def test_a_diverged_trial_is_the_worst_and_a_failed_one_says_nothing():
     lost = [trial(0.1, [0.9], TrialState.FAIL, status="diverged"), trial(0.2, [0.9], TrialState.FAIL, status="failed")]
     running = trial(0.3, [], TrialState.RUNNING)
-    seen = judged_again([*lost, trial(0.4, [0.1]), running], lambda trial: True, 1, 3)
+    seen = Rungs(1, 3).judged_again([*lost, trial(0.4, [0.1]), running], lambda trial: True)
     assert [(one.params["lr"], one.value) for one in seen] == [(0.4, 1.0), (0.1, 0.0), (0.3, None)]

@@ -145,6 +145,47 @@ def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_p
     assert search(tmp_path, rows={"a": USUAL}, warm_start=False).ask().values != first.values
 
 
+def test_the_next_trials_are_the_same_at_a_higher_and_a_lower_learning_rate(tmp_path):
+    """As far as the range goes; where it ends at the usual rate, that is not tried twice. No more than a third of the
+    trials, but for the first."""
+    first, higher, lower, drawn = asked(search(tmp_path / "1", trials=9, rows={"a": USUAL}), 4)
+    assert (first["lr"], higher["lr"], lower["lr"]) == pytest.approx((0.1, 0.3, 0.1 / 3))
+    assert {**higher, "lr": 0.1} == {**lower, "lr": 0.1} == first != {**drawn, "lr": 0.1}
+    assert asked(search(tmp_path / "few", trials=5, rows={"a": USUAL}), 2)[1] not in (higher, lower)
+    narrow = {"lr": FloatRange(0.05, 0.1), "momentum": FloatRange(0.0, 0.99)}
+    assert [values["lr"] for values in asked(search(tmp_path / "2", trials=9, rows={"a": narrow}), 2)] == [0.1, 0.05]
+    no_rate = {"lr": Fixed(0.2), "momentum": FloatRange(0.0, 0.99)}
+    first, drawn = asked(search(tmp_path / "3", trials=9, rows={"a": no_rate}), 2)
+    assert first["momentum"] == 0.9 != drawn["momentum"]
+
+
+def asked(searching: Search, trials: int) -> list[dict]:
+    return [dict(searching.ask().values) for _ in range(trials)]
+
+
+def test_warm_starts_go_all_the_way_and_set_the_bar_for_others(tmp_path):
+    """One that begins worse than the others is not stopped for it; what is drawn is."""
+    searching = search(tmp_path, trials=9, rows={"a": SPACE})
+    for reached in (0.9, 0.8, 0.3):
+        warm = searching.ask()
+        assert not any(searching.report("a", warm.index, epoch, reached) for epoch in range(1, EPOCHS + 1))
+        searching.tell(record(warm, [reached] * EPOCHS))
+    assert searching.report("a", searching.ask().index, 1, 0.7)
+    assert not searching.report("a", searching.ask().index, 1, 0.95)
+
+
+def test_the_search_allows_for_the_number_of_validation_images(tmp_path):
+    for images, stopped in ((None, True), (100, False), (100_000, True)):
+        searching = Search(
+            Settings(sampler="random", warm_start=False), 3, {"a": SPACE}, tmp_path / str(images) / "journal",
+            validation_images=images,
+        )  # fmt: skip
+        for _ in range(2):
+            best = searching.ask()
+            assert not searching.report("a", best.index, 1, 0.87)
+        assert searching.report("a", searching.ask().index, 1, 0.8) is stopped
+
+
 def test_a_grid_is_searched_point_by_point_and_only_once(tmp_path):
     space = {"optimizer": Choice({"sgd": {}, "adam": {}, "adamw": {}}), "batch_size": Choice({32: {}, 64: {}})}
     searching = search(tmp_path, trials=50, rows={"a": space}, sampler="grid", pruner="none")

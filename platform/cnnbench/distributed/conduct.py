@@ -125,7 +125,8 @@ def _search(
     spaces = {label: row.space for label, row in rows.items()}
     admits = admission(study, rows, channels=material.channels, classes=len(material.classes))
     journal, limit = study.folder / "optuna.journal", study.budget.limit
-    search = Search(study.search, study.budget.trials, spaces, journal, found, admits, limit)
+    images = len(material.held_labels)
+    search = Search(study.search, study.budget.trials, spaces, journal, found, admits, limit, images)
     view.stage("search", search.total, found)
     if not search.is_over:
         stage = SearchStage(study, rows, recorder, share.gpus, search)

@@ -23,9 +23,9 @@ from cnnbench import study as study_file
 from cnnbench.catalogue import ORIGINAL
 from cnnbench.data.seeds import derived_seed
 from cnnbench.distributed.optuna_store import new_studies
-from cnnbench.distributed.rungs import is_rung, is_stopped, judged_again
+from cnnbench.distributed.rungs import Rungs
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Choice, Fixed, FloatRange, IntRange, Space, Value, walk
+from cnnbench.space import Choice, Domain, Fixed, FloatRange, IntRange, Space, Value, walk
 from cnnbench.training.recipe import KNOBS
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -36,6 +36,7 @@ STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # ever
 
 Admits = Callable[[str, Mapping[str, Value]], bool]  # may this row's configuration be trained?
 RANDOM_SHARE = 1 / 3  # of TPE's trials, as in BOHB (Falkner et al. 2018, arXiv:1807.01774)
+WARM_RATES = (1.0, 3.0, 1 / 3)  # of the usual learning rate, in turn: the knob that matters most (arXiv:1206.5533)
 MODEL_ATTEMPTS, MOST_ATTEMPTS = 3, 200  # at a configuration that is admitted; then the row is given up
 
 
@@ -60,19 +61,22 @@ class Search:
         records: Sequence[TrialRecord] = (),
         admits: Admits | None = None,
         limit: tuple[str, float] | None = None,
+        validation_images: int | None = None,
     ) -> None:
         """``spaces``: row → its space. ``journal``: a file in the study's own folder. ``records``: the finished search
         trials of an interrupted study. A configuration that ``admits`` refuses is no trial, and another is proposed in
         its place; None: all may be. ``limit``: (images or device_seconds, how much of it) that a row's trials may spend
-        together; None: all."""
+        together; None: all. ``validation_images``: that accuracies are measured on, which early stopping allows for;
+        None: they are taken as exact."""
         self._settings = settings
-        self._min_epochs = settings.min_epochs or 1
+        self._rungs = Rungs(settings.min_epochs or 1, settings.reduction_factor, validation_images)
         self._spaces = spaces
         self._admits = admits
         self._limit = limit
         self._spent: dict[str, dict[int, float]] = {row: {} for row in spaces}  # trial → what it spent of the limit
         self._grids = {row: self._grid(row) for row in spaces} if settings.sampler == "grid" else {}
         self._budget = {row: min(trials, len(self._grids.get(row, range(trials)))) for row in spaces}
+        self._warm_starts = {row: self._warm(row) for row in spaces}
         self.given_up = [row for row, budget in self._budget.items() if budget == 0]
         self._asked: dict[str, set[int]] = {row: set() for row in spaces}
         self._running: dict[tuple[str, int], optuna.Trial] = {}
@@ -126,13 +130,14 @@ class Search:
         study, space = self._studies[row], self._spaces[row]
         if self._grids:
             study.enqueue_trial(self._grids[row][index])
-        elif index == 0 and self._settings.warm_start and self._is_admitted(row, usual := usual_values(space)):
-            study.enqueue_trial({path: usual[name] for name, path in _active(space, usual)})
-        elif self._admits is not None or self._settings.sampler == "tpe":
-            values = self._drawn(row, index)
-            if values is None:
-                return None
+        elif self._is_warm(row, index):
+            values = self._warm_starts[row][index]
             study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
+        elif self._admits is not None or self._settings.sampler == "tpe":
+            drawn = self._drawn(row, index)
+            if drawn is None:
+                return None
+            study.enqueue_trial({path: drawn[name] for name, path in _active(space, drawn)})
         study.sampler = make_sampler(self._settings, derived_seed(self._settings.seed, row, index) % 2**32)
         trial = study.ask()
         trial.set_user_attr("index", index)
@@ -170,9 +175,17 @@ class Search:
         trials = self._studies[row].get_trials(deepcopy=False)
         if not self._has_rungs or self._settings.sampler != "tpe":
             return trials
-        return judged_again(
-            trials, lambda trial: self._sets_bar(row, trial), self._min_epochs, self._settings.reduction_factor
-        )
+        return self._rungs.judged_again(trials, lambda trial: self._sets_bar(row, trial))
+
+    def _warm(self, row: str) -> list[dict[str, Value]]:
+        """Configurations to begin with: one, and more where they are no more than a third of the row's trials."""
+        if self._grids or not self._settings.warm_start:
+            return []
+        starts = warm_starts(self._spaces[row])[: max(1, self._budget[row] // 3)]
+        return [values for values in starts if self._is_admitted(row, values)]
+
+    def _is_warm(self, row: str, index: int) -> bool:
+        return index < len(self._warm_starts[row])
 
     def _grid(self, row: str) -> list[dict[str, Value]]:
         space = self._spaces[row]
@@ -191,8 +204,8 @@ class Search:
         return self._settings.pruner == "asha"
 
     def _is_stopped(self, row: str, index: int, epoch: int, accuracy: float) -> bool:
-        if not is_rung(epoch, self._min_epochs, self._settings.reduction_factor):
-            return False
+        if self._is_warm(row, index) or not self._rungs.is_at(epoch):
+            return False  # warm starts, being so few, go all the way: of them the slower one at first may end higher
         others = [
             trial.intermediate_values[epoch]
             for trial in self._studies[row].get_trials(deepcopy=False)
@@ -200,7 +213,7 @@ class Search:
             and trial.user_attrs.get("index") != index
             and self._sets_bar(row, trial)
         ]
-        return is_stopped(accuracy, others, self._settings.reduction_factor)
+        return self._rungs.is_stopped(accuracy, others)
 
     def _sets_bar(self, row: str, trial: optuna.trial.FrozenTrial) -> bool:
         """True for a trial that no model proposed."""
@@ -254,6 +267,31 @@ def _active(space: Space, values: Mapping[str, Value], prefix: str = "") -> list
             option = values[name]
             found += _active(domain.options[option], values, f"{prefix}{name}.{option}.")
     return found
+
+
+def warm_starts(space: Space) -> list[dict[str, Value]]:
+    """The usual values, and the same at a higher and a lower learning rate, as far as ``space`` has them."""
+    starts: list[dict[str, Value]] = []
+    for factor in WARM_RATES:
+        values = usual_values(space)
+        domain, rate = _domain_of("lr", space, values), values.get("lr")
+        if isinstance(domain, FloatRange) and isinstance(rate, float):
+            values["lr"] = min(domain.high, max(domain.low, factor * rate))
+        if values not in starts:
+            starts.append(values)
+    return starts
+
+
+def _domain_of(name: str, space: Space, values: Mapping[str, Value]) -> Domain | None:
+    """Where ``values`` has ``name`` from: ``space``, or what lies below a choice it made; None if nowhere."""
+    if name in space:
+        return space[name]
+    below = (
+        _domain_of(name, domain.options[values[choice]], values)
+        for choice, domain in space.items()
+        if isinstance(domain, Choice)
+    )
+    return next((domain for domain in below if domain is not None), None)
 
 
 def usual_values(space: Space) -> dict[str, Value]:

@@ -101,8 +101,8 @@ class Search(Part):
     """How configurations are proposed and stopped early."""
 
     sampler: Literal["tpe", "random", "cmaes", "gp", "grid"] = "tpe"
-    startup_trials: PositiveInt = 4  # random ones before the sampler's model is used
-    warm_start: bool = True  # the first trial is the recipe's defaults, as far as the space has them
+    startup_trials: PositiveInt = 4  # before the sampler's model is used: warm starts, then random ones
+    warm_start: bool = True  # the first trials are the recipe's defaults, and these at a higher and a lower lr
     pruner: Literal["asha", "median", "none"] = "asha"
     min_epochs: PositiveInt | None = None  # no trial is pruned before; None: a ninth of budget.epochs
     reduction_factor: Annotated[int, Field(ge=2)] = 3
