@@ -44,6 +44,7 @@ NETWORKS = {
     "lenet5": Network("lenet5"),
     "simple_cnn": Network("simple_cnn", width=0.25),
     "resnet8": Network("resnet20", width=0.25, depth=1 / 3),
+    "preact10": Network("preact_resnet18", width=0.125, depth=0.5),
 }
 VALIDATION_IMAGES = {"digits": 575, "fashion_mnist": 1000}
 TABLES = tuple(f"{dataset}-{network}" for dataset in VALIDATION_IMAGES for network in NETWORKS)
