@@ -217,7 +217,8 @@ class Search:
 
     def _sets_bar(self, row: str, trial: optuna.trial.FrozenTrial) -> bool:
         """True for a trial that no model proposed."""
-        return self._settings.sampler != "tpe" or self._is_random(row, trial.user_attrs["index"])
+        index = trial.user_attrs["index"]
+        return self._settings.sampler != "tpe" or self._is_warm(row, index) or self._is_random(row, index)
 
     def spend(self, row: str, index: int, amount: float) -> bool:
         """Takes what a trial has spent so far, in the limit's unit; True if its row has nothing left."""
