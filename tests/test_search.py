@@ -163,13 +163,27 @@ def asked(searching: Search, trials: int) -> list[dict]:
     return [dict(searching.ask().values) for _ in range(trials)]
 
 
-def test_warm_starts_go_all_the_way_and_set_the_bar_for_others(tmp_path):
-    """One that begins worse than the others is not stopped for it; what is drawn is. Also where TPE's model is used
-    from the second trial on."""
+@pytest.mark.parametrize("pruner", ["asha", "median"])
+def test_warm_starts_go_all_the_way(tmp_path, pruner):
+    """Also the last of them, where the others, begun beside it, are through and were better all along."""
+    searching = search(tmp_path, trials=9, rows={"a": SPACE}, pruner=pruner, startup_trials=1)
+    better, best, worst = (searching.ask() for _ in range(3))
+    for proposal in (better, best):
+        for epoch in range(1, EPOCHS + 1):
+            searching.report("a", proposal.index, epoch, 0.9)
+        searching.tell(record(proposal, [0.9] * EPOCHS))
+    assert not any(searching.report("a", worst.index, epoch, 0.1) for epoch in range(1, EPOCHS + 1))
+    drawn = searching.ask()
+    assert any(searching.report("a", drawn.index, epoch, 0.1) for epoch in range(1, EPOCHS + 1))
+
+
+def test_warm_starts_set_the_bar_for_others(tmp_path):
+    """Also where TPE's model is used from the second trial on."""
     searching = search(tmp_path, trials=9, rows={"a": SPACE}, startup_trials=1)
     for reached in (0.3, 0.9, 0.2):
         warm = searching.ask()
-        assert not any(searching.report("a", warm.index, epoch, reached) for epoch in range(1, EPOCHS + 1))
+        for epoch in range(1, EPOCHS + 1):
+            searching.report("a", warm.index, epoch, reached)
         searching.tell(record(warm, [reached] * EPOCHS))
     assert searching.report("a", searching.ask().index, 1, 0.7)
     assert not searching.report("a", searching.ask().index, 1, 0.95)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 DIVERGED = "diverged"  # the user attribute "status" of such a trial
-DOUBT = 2  # standard errors below the bar that a trial is not stopped for: some 95 % of what chance does
+DOUBT = 2  # standard errors of its own accuracy that a trial may be below the bar
 
 SetsBar = Callable[[FrozenTrial], bool]
 

@@ -130,14 +130,11 @@ class Search:
         study, space = self._studies[row], self._spaces[row]
         if self._grids:
             study.enqueue_trial(self._grids[row][index])
-        elif self._is_warm(row, index):
-            values = self._warm_starts[row][index]
-            study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
-        elif self._admits is not None or self._settings.sampler == "tpe":
-            drawn = self._drawn(row, index)
-            if drawn is None:
+        elif self._is_warm(row, index) or self._admits is not None or self._settings.sampler == "tpe":
+            values = self._warm_starts[row][index] if self._is_warm(row, index) else self._drawn(row, index)
+            if values is None:
                 return None
-            study.enqueue_trial({path: drawn[name] for name, path in _active(space, drawn)})
+            study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
         study.sampler = make_sampler(self._settings, derived_seed(self._settings.seed, row, index) % 2**32)
         trial = study.ask()
         trial.set_user_attr("index", index)
@@ -197,6 +194,8 @@ class Search:
         """Takes an epoch's validation accuracy; True if the trial should be pruned."""
         trial = self._running[row, index]
         trial.report(accuracy, epoch)
+        if self._is_warm(row, index):  # being so few, they go all the way: the slower one at first may end higher
+            return False
         return self._is_stopped(row, index, epoch, accuracy) if self._has_rungs else bool(trial.should_prune())
 
     @property
@@ -204,8 +203,8 @@ class Search:
         return self._settings.pruner == "asha"
 
     def _is_stopped(self, row: str, index: int, epoch: int, accuracy: float) -> bool:
-        if self._is_warm(row, index) or not self._rungs.is_at(epoch):
-            return False  # warm starts, being so few, go all the way: of them the slower one at first may end higher
+        if not self._rungs.is_at(epoch):
+            return False
         others = [
             trial.intermediate_values[epoch]
             for trial in self._studies[row].get_trials(deepcopy=False)
