@@ -25,11 +25,13 @@ from cnnbench.training.outcome import Diverged, EpochMetrics
 from cnnbench.training.recipe import Recipe
 
 # Training and validation images: the validation half of digits is as large as it can be, so that accuracies have few
-# ties; of Fashion-MNIST a stratified subset. Neither data set's test images are read.
+# ties; of the others a stratified subset. No data set's test images are read.
 DATA = {
     "digits": Data(dataset="digits", image_size=12, validation_fraction=0.4),
     "fashion_mnist": Data(dataset="fashion_mnist", image_size=12, train_limit=2000, validation_fraction=0.5),
+    "cifar10": Data(dataset="cifar10", image_size=12, train_limit=4000, validation_fraction=0.5),
 }
+SMALLEST_OF_VGG = 16  # pixels a side; the others take 12
 BATCH_SIZES = {"digits-lenet5": 64, "digits-simple_cnn": 64}  # the others: 128, the recipe's default
 
 
@@ -45,7 +47,7 @@ def train_one(network: str, seed: int, configuration: Configuration, sources: So
     chosen = NETWORKS[network]
     set_seed(derived_seed(seed, "weights"))
     built, _ = build(
-        chosen.architecture, classes=10, channels=1, image_size=sources.data.image_size or 0,
+        chosen.architecture, classes=10, channels=training.pixels.shape[1], image_size=sources.data.image_size or 0,
         width=chosen.width, depth=chosen.depth,
     )  # fmt: skip
     recipe = Recipe(
@@ -70,7 +72,8 @@ def main() -> None:
     begin, trained = time.monotonic(), 0
     for name in arguments.tables:
         dataset, network = name.split("-")
-        sources = open_sources(DATA[dataset])
+        size = SMALLEST_OF_VGG if network.startswith("vgg") else DATA[dataset].image_size
+        sources = open_sources(DATA[dataset].model_copy(update={"image_size": size}))
         for seed, configuration in enumerate(GRID):
             if configuration in read_table(name).accuracies:  # read anew: another process may be at it, too
                 continue

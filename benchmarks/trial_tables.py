@@ -45,9 +45,14 @@ NETWORKS = {
     "simple_cnn": Network("simple_cnn", width=0.25),
     "resnet8": Network("resnet20", width=0.25, depth=1 / 3),
     "preact10": Network("preact_resnet18", width=0.125, depth=0.5),
+    "vgg11": Network("vgg11_gap", width=0.125),
+    "vgg11_bn": Network("vgg11_bn_gap", width=0.0625),
 }
-VALIDATION_IMAGES = {"digits": 575, "fashion_mnist": 1000}
-TABLES = tuple(f"{dataset}-{network}" for dataset in VALIDATION_IMAGES for network in NETWORKS)
+VALIDATION_IMAGES = {"digits": 575, "fashion_mnist": 1000, "cifar10": 2000}
+TABLES = (
+    *(f"{dataset}-{network}" for dataset in ("digits", "fashion_mnist") for network in NETWORKS),
+    "cifar10-lenet5",
+)
 
 
 @dataclass(frozen=True)
