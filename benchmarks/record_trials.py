@@ -11,7 +11,7 @@ import contextlib
 import time
 
 import torch
-from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, Configuration, append, read_table
+from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, Configuration, append, batch_size_of, read_table
 
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
@@ -32,7 +32,6 @@ DATA = {
     "cifar10": Data(dataset="cifar10", image_size=12, train_limit=4000, validation_fraction=0.5),
 }
 SMALLEST_OF_VGG = 16  # pixels a side; the others take 12
-BATCH_SIZES = {"digits-lenet5": 64, "digits-simple_cnn": 64}  # the others: 128, the recipe's default
 
 
 def train_one(network: str, seed: int, configuration: Configuration, sources: Sources) -> list[float]:
@@ -52,7 +51,7 @@ def train_one(network: str, seed: int, configuration: Configuration, sources: So
     )  # fmt: skip
     recipe = Recipe(
         lr=configuration.lr, weight_decay=configuration.weight_decay, schedule=configuration.schedule,
-        batch_size=BATCH_SIZES.get(f"{sources.data.dataset}-{network}", 128),
+        batch_size=batch_size_of(f"{sources.data.dataset}-{network}"),
     )  # fmt: skip
     with contextlib.suppress(Diverged):
         train(

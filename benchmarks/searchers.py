@@ -23,7 +23,7 @@ from trial_tables import EPOCHS, LEARNING_RATES, SCHEDULES, WEIGHT_DECAYS, Table
 
 from cnnbench.distributed.search import Search
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Choice, FloatRange, Space
+from cnnbench.space import Choice, Fixed, FloatRange, Space
 from cnnbench.study import Search as Settings
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -41,9 +41,13 @@ def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Tr
     with tempfile.TemporaryDirectory() as folder:
         trials = epochs  # more than there can be
         search = Search(
-            Settings(seed=seed, **settings).within(EPOCHS), trials, {"row": SPACE}, Path(folder) / "optuna.journal",
+            Settings(seed=seed, **settings).within(EPOCHS),
+            trials,
+            {"row": {**SPACE, "batch_size": Fixed(table.batch_size)}},
+            Path(folder) / "optuna.journal",
             validation_images=table.validation_images,
-        )  # fmt: skip
+            trial_images=EPOCHS * table.training_images,
+        )
         spent = 0
         while spent < epochs:
             proposal = search.ask()

@@ -48,7 +48,9 @@ NETWORKS = {
     "vgg11": Network("vgg11_gap", width=0.125),
     "vgg11_bn": Network("vgg11_bn_gap", width=0.0625),
 }
+TRAINING_IMAGES = {"digits": 863, "fashion_mnist": 1000, "cifar10": 2000}
 VALIDATION_IMAGES = {"digits": 575, "fashion_mnist": 1000, "cifar10": 2000}
+BATCH_SIZES = {"digits-lenet5": 64, "digits-simple_cnn": 64}  # the others: 128, the recipe's default
 TABLES = (
     *(f"{dataset}-{network}" for dataset in ("digits", "fashion_mnist") for network in NETWORKS),
     "cifar10-lenet5",
@@ -57,10 +59,13 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Table:
-    """``accuracies``: after each epoch; shorter where the training diverged. Measured on ``validation_images``."""
+    """``accuracies``: after each epoch; shorter where the training diverged. Measured on ``validation_images``, after
+    training on ``training_images`` an epoch, in batches of ``batch_size``."""
 
     accuracies: Mapping[Configuration, Sequence[float]]
+    training_images: int
     validation_images: int
+    batch_size: int
 
 
 def path_of(name: str) -> Path:
@@ -69,7 +74,14 @@ def path_of(name: str) -> Path:
 
 def read_table(name: str) -> Table:
     """What was recorded so far of a table; nothing if it was not begun."""
-    return Table(_recorded(path_of(name)), VALIDATION_IMAGES[name.split("-")[0]])
+    dataset = name.split("-")[0]
+    recorded = _recorded(path_of(name))
+    return Table(recorded, TRAINING_IMAGES[dataset], VALIDATION_IMAGES[dataset], batch_size_of(name))
+
+
+def batch_size_of(name: str) -> int:
+    """Images in a batch of a table's trainings."""
+    return BATCH_SIZES.get(name, 128)
 
 
 def _recorded(path: Path) -> dict[Configuration, tuple[float, ...]]:

@@ -122,47 +122,6 @@ def test_parameters_under_a_choice_are_drawn_only_with_it(tmp_path):
     assert len(seen) == 4
 
 
-USUAL = {
-    "optimizer": Choice(
-        {"adamw": {"lr": FloatRange(1e-4, 1e-2, log=True)}, "sgd": {"lr": FloatRange(0.01, 1.0, log=True)}}
-    ),
-    "schedule": Choice({"one_cycle": {"pct_start": FloatRange(0.2, 0.4)}, "constant": {}}),
-    "weight_decay": FloatRange(1e-2, 1.0, log=True),
-    "batch_size": IntRange(16, 64, step=16),
-    "activation": Choice({"relu": {}, "original": {}}),
-    "crop_padding": Fixed(2),
-}
-
-
-def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_path):
-    """Else the first option and the middle: warmup_cosine is not there, and the usual weight decay and batch are not in
-    their ranges."""
-    first = search(tmp_path, rows={"a": USUAL}).ask()
-    assert first.values == {
-        "optimizer": "sgd", "lr": 0.1, "schedule": "one_cycle", "pct_start": 0.3, "weight_decay": pytest.approx(0.1),
-        "batch_size": 48, "activation": "original", "crop_padding": 2,
-    }  # fmt: skip
-    assert search(tmp_path, rows={"a": USUAL}, warm_start=False).ask().values != first.values
-
-
-def test_the_next_trials_are_the_same_at_a_higher_and_a_lower_learning_rate(tmp_path):
-    """As far as the range goes; where it ends at the usual rate, that is not tried twice. No more than a third of the
-    trials, but for the first."""
-    first, higher, lower, drawn = asked(search(tmp_path / "1", trials=9, rows={"a": USUAL}), 4)
-    assert (first["lr"], higher["lr"], lower["lr"]) == pytest.approx((0.1, 0.3, 0.1 / 3))
-    assert {**higher, "lr": 0.1} == {**lower, "lr": 0.1} == first != {**drawn, "lr": 0.1}
-    assert asked(search(tmp_path / "few", trials=5, rows={"a": USUAL}), 2)[1] not in (higher, lower)
-    narrow = {"lr": FloatRange(0.05, 0.1), "momentum": FloatRange(0.0, 0.99)}
-    assert [values["lr"] for values in asked(search(tmp_path / "2", trials=9, rows={"a": narrow}), 2)] == [0.1, 0.05]
-    no_rate = {"lr": Fixed(0.2), "momentum": FloatRange(0.0, 0.99)}
-    first, drawn = asked(search(tmp_path / "3", trials=9, rows={"a": no_rate}), 2)
-    assert first["momentum"] == 0.9 != drawn["momentum"]
-
-
-def asked(searching: Search, trials: int) -> list[dict]:
-    return [dict(searching.ask().values) for _ in range(trials)]
-
-
 @pytest.mark.parametrize("pruner", ["asha", "median"])
 def test_warm_starts_go_all_the_way(tmp_path, pruner):
     """Also the last of them, where the others, begun beside it, are through and were better all along."""

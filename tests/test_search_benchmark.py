@@ -4,12 +4,12 @@ from statistics import median
 
 import pytest
 from search import epochs_to, targets
-from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, VALIDATION_IMAGES, nearest, read_table
+from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, nearest, read_table
 
 
 def test_there_are_three_architectures_on_two_data_sets_and_two_hundred_configurations_of_each():
-    assert len(NETWORKS) >= 3 and set(VALIDATION_IMAGES) == {"digits", "fashion_mnist"} and len(GRID) >= 200
-    assert len(TABLES) == len(NETWORKS) * 2 and len(set(GRID)) == len(GRID)
+    assert {f"{dataset}-{network}" for dataset in ("digits", "fashion_mnist") for network in NETWORKS} <= set(TABLES)
+    assert len(NETWORKS) >= 3 and len(GRID) >= 200 and len(set(GRID)) == len(GRID)
 
 
 @pytest.mark.parametrize("name", TABLES)

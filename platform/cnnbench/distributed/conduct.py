@@ -122,17 +122,23 @@ def _search(
     study: Study, rows: Mapping[str, Row], recorder: Recorder, share: cluster.Share, material: Material,
     found: Sequence[TrialRecord], view: View, interrupted: threading.Event,
 ) -> None:  # fmt: skip
-    spaces = {label: row.space for label, row in rows.items()}
-    admits = admission(study, rows, channels=material.channels, classes=len(material.classes))
-    journal, limit = study.folder / "optuna.journal", study.budget.limit
-    images = len(material.held_labels)
-    search = Search(study.search, study.budget.trials, spaces, journal, found, admits, limit, images)
+    search = search_of(study, rows, material, found)
     view.stage("search", search.total, found)
     if not search.is_over:
         stage = SearchStage(study, rows, recorder, share.gpus, search)
         run_trials(stage, material, share, study, interrupted, view.say, study.budget.time_limit_s)
     for row in search.given_up:
         view.say(f"{row}: given up before its budget was spent: hardly any configuration is within the constraints")
+
+
+def search_of(study: Study, rows: Mapping[str, Row], material: Material, found: Sequence[TrialRecord]) -> Search:
+    """The study's search, with what it has ``found`` so far."""
+    return Search(
+        study.search, study.budget.trials, {label: row.space for label, row in rows.items()},
+        study.folder / "optuna.journal", found,
+        admission(study, rows, channels=material.channels, classes=len(material.classes)), study.budget.limit,
+        validation_images=len(material.held_labels), trial_images=study.budget.epochs * len(material.train_labels),
+    )  # fmt: skip
 
 
 def _finals(

@@ -20,13 +20,12 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from cnnbench import study as study_file
-from cnnbench.catalogue import ORIGINAL
 from cnnbench.data.seeds import derived_seed
 from cnnbench.distributed.optuna_store import new_studies
 from cnnbench.distributed.rungs import Rungs
+from cnnbench.distributed.warm_starts import warm_starts
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Choice, Domain, Fixed, FloatRange, IntRange, Space, Value, walk
-from cnnbench.training.recipe import KNOBS
+from cnnbench.space import Choice, Fixed, FloatRange, Space, Value, walk
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -36,7 +35,6 @@ STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # ever
 
 Admits = Callable[[str, Mapping[str, Value]], bool]  # may this row's configuration be trained?
 RANDOM_SHARE = 1 / 3  # of TPE's trials, as in BOHB (Falkner et al. 2018, arXiv:1807.01774)
-WARM_RATES = (1.0, 3.0, 1 / 3)  # of the usual learning rate, in turn: the knob that matters most (arXiv:1206.5533)
 MODEL_ATTEMPTS, MOST_ATTEMPTS = 3, 200  # at a configuration that is admitted; then the row is given up
 
 
@@ -62,12 +60,14 @@ class Search:
         admits: Admits | None = None,
         limit: tuple[str, float] | None = None,
         validation_images: int | None = None,
+        trial_images: int | None = None,
     ) -> None:
         """``spaces``: row → its space. ``journal``: a file in the study's own folder. ``records``: the finished search
         trials of an interrupted study. A configuration that ``admits`` refuses is no trial, and another is proposed in
         its place; None: all may be. ``limit``: (images or device_seconds, how much of it) that a row's trials may spend
         together; None: all. ``validation_images``: that accuracies are measured on, which early stopping allows for;
-        None: they are taken as exact."""
+        None: they are taken as exact. ``trial_images``: training images that a whole trial sees, each as often as it
+        does, which the warm starts go by; None: they don't."""
         self._settings = settings
         self._rungs = Rungs(settings.min_epochs or 1, settings.reduction_factor, validation_images)
         self._spaces = spaces
@@ -76,7 +76,7 @@ class Search:
         self._spent: dict[str, dict[int, float]] = {row: {} for row in spaces}  # trial → what it spent of the limit
         self._grids = {row: self._grid(row) for row in spaces} if settings.sampler == "grid" else {}
         self._budget = {row: min(trials, len(self._grids.get(row, range(trials)))) for row in spaces}
-        self._warm_starts = {row: self._warm(row) for row in spaces}
+        self._warm_starts = {row: self._warm(row, trial_images) for row in spaces}
         self.given_up = [row for row, budget in self._budget.items() if budget == 0]
         self._asked: dict[str, set[int]] = {row: set() for row in spaces}
         self._running: dict[tuple[str, int], optuna.Trial] = {}
@@ -174,11 +174,11 @@ class Search:
             return trials
         return self._rungs.judged_again(trials, lambda trial: self._sets_bar(row, trial))
 
-    def _warm(self, row: str) -> list[dict[str, Value]]:
+    def _warm(self, row: str, trial_images: int | None) -> list[dict[str, Value]]:
         """Configurations to begin with: one, and more where they are no more than a third of the row's trials."""
         if self._grids or not self._settings.warm_start:
             return []
-        starts = warm_starts(self._spaces[row])[: max(1, self._budget[row] // 3)]
+        starts = warm_starts(self._spaces[row], trial_images)[: max(1, self._budget[row] // 3)]
         return [values for values in starts if self._is_admitted(row, values)]
 
     def _is_warm(self, row: str, index: int) -> bool:
@@ -267,58 +267,6 @@ def _active(space: Space, values: Mapping[str, Value], prefix: str = "") -> list
             option = values[name]
             found += _active(domain.options[option], values, f"{prefix}{name}.{option}.")
     return found
-
-
-def warm_starts(space: Space) -> list[dict[str, Value]]:
-    """The usual values, and the same at a higher and a lower learning rate, as far as ``space`` has them."""
-    starts: list[dict[str, Value]] = []
-    for factor in WARM_RATES:
-        values = usual_values(space)
-        domain, rate = _domain_of("lr", space, values), values.get("lr")
-        if isinstance(domain, FloatRange) and isinstance(rate, float):
-            values["lr"] = min(domain.high, max(domain.low, factor * rate))
-        if values not in starts:
-            starts.append(values)
-    return starts
-
-
-def _domain_of(name: str, space: Space, values: Mapping[str, Value]) -> Domain | None:
-    """Where ``values`` has ``name`` from: ``space``, or what lies below a choice it made; None if nowhere."""
-    if name in space:
-        return space[name]
-    below = (
-        _domain_of(name, domain.options[values[choice]], values)
-        for choice, domain in space.items()
-        if isinstance(domain, Choice)
-    )
-    return next((domain for domain in below if domain is not None), None)
-
-
-def usual_values(space: Space) -> dict[str, Value]:
-    """The recipe's defaults and the architecture's own components, as far as ``space`` has them; else the first option
-    of a choice and the middle of a range."""
-    values: dict[str, Value] = {}
-    for name, domain in space.items():
-        usual = KNOBS[name].default if name in KNOBS else ORIGINAL
-        if isinstance(domain, Fixed):
-            values[name] = domain.value
-        elif isinstance(domain, Choice):
-            option = usual if usual in domain.options else next(iter(domain.options))
-            values[name] = option
-            values.update(usual_values(domain.options[option]))
-        elif isinstance(usual, int | float) and domain.low <= usual <= domain.high:
-            values[name] = usual
-        else:
-            values[name] = _middle(domain)
-    return values
-
-
-def _middle(domain: FloatRange | IntRange) -> float | int:
-    low, high = domain.low, domain.high
-    middle = math.sqrt(low * high) if domain.log else (low + high) / 2
-    if isinstance(domain, FloatRange):
-        return middle
-    return low + round((middle - low) / domain.step) * domain.step
 
 
 def suggest(trial: optuna.Trial, space: Space, prefix: str = "") -> dict[str, Value]:

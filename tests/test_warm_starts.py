@@ -1,0 +1,100 @@
+"""What a search tries first: the recipe's defaults, then other learning rates with the weight decay for its epochs."""
+
+from pathlib import Path
+
+import pytest
+
+from cnnbench.catalogue import vocabulary
+from cnnbench.distributed.conduct import search_of
+from cnnbench.distributed.plan import plan_rows
+from cnnbench.distributed.search import Search
+from cnnbench.distributed.sources import open_sources
+from cnnbench.distributed.warm_starts import suitable_weight_decay, warm_starts
+from cnnbench.space import Choice, Fixed, FloatRange, IntRange
+from cnnbench.study import Search as Settings
+from cnnbench.study import parse
+
+USUAL = {
+    "optimizer": Choice(
+        {"adamw": {"lr": FloatRange(1e-4, 1e-2, log=True)}, "sgd": {"lr": FloatRange(0.01, 1.0, log=True)}}
+    ),
+    "schedule": Choice({"one_cycle": {"pct_start": FloatRange(0.2, 0.4)}, "constant": {}}),
+    "momentum": FloatRange(0.95, 0.99),
+    "batch_size": IntRange(16, 64, step=16),
+    "activation": Choice({"relu": {}, "original": {}}),
+    "crop_padding": Fixed(2),
+}
+CIFAR = 200 * 50_000  # images that a training sees, for which the recipe's weight decay is the usual one
+
+
+def asked(folder: Path, space, trials: int, proposals: int, **more) -> list[dict]:
+    searching = Search(Settings(), trials, {"a": space}, folder / "optuna.journal", **more)
+    return [dict(searching.ask().values) for _ in range(proposals)]
+
+
+def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_path):
+    """Else the first option and the middle: warmup_cosine is not there, and the usual momentum and batch are not in
+    their ranges."""
+    (first,) = asked(tmp_path / "1", USUAL, 8, 1)
+    assert first == {
+        "optimizer": "sgd", "lr": 0.1, "schedule": "one_cycle", "pct_start": 0.3, "momentum": pytest.approx(0.97),
+        "batch_size": 48, "activation": "original", "crop_padding": 2,
+    }  # fmt: skip
+    cold = Search(Settings(warm_start=False), 8, {"a": USUAL}, tmp_path / "2" / "optuna.journal")
+    assert cold.ask().values != first
+
+
+def test_the_next_trials_are_the_same_at_a_higher_and_a_lower_learning_rate(tmp_path):
+    """No more than a third of the trials, but for the first."""
+    first, higher, lower, drawn = asked(tmp_path / "1", USUAL, 9, 4)
+    assert (first["lr"], higher["lr"], lower["lr"]) == pytest.approx((0.1, 0.3, 0.1 / 3))
+    assert {**higher, "lr": 0.1} == {**lower, "lr": 0.1} == first != {**drawn, "lr": 0.1}
+    assert asked(tmp_path / "few", USUAL, 5, 2)[1] not in (higher, lower)
+    assert asked(tmp_path / "fewest", USUAL, 2, 2)[0] == first
+
+
+def test_a_range_bounds_them_and_none_is_tried_twice():
+    narrow = {"lr": FloatRange(0.05, 0.1), "weight_decay": FloatRange(1e-4, 1e-3)}
+    assert [(start["lr"], start["weight_decay"]) for start in warm_starts(narrow, CIFAR // 100)] == [
+        (0.1, 5e-4), (0.1, 1e-3), (0.05, 1e-3)
+    ]  # fmt: skip
+    assert [start["lr"] for start in warm_starts(narrow)] == [0.1, 0.05]
+    fixed = {"lr": Fixed(0.2), "momentum": FloatRange(0.0, 0.99), "weight_decay": Fixed(0.01)}
+    assert warm_starts(fixed, CIFAR // 100) == [{"lr": 0.2, "momentum": 0.9, "weight_decay": 0.01}]
+
+
+def test_the_usual_weight_decay_is_that_of_two_hundred_epochs_on_cifar():
+    """And goes by the root of the optimizer's steps: arXiv:1711.05101, appendix B.1."""
+    assert suitable_weight_decay(CIFAR, {}) == 5e-4
+    assert suitable_weight_decay(CIFAR // 100, {}) == pytest.approx(5e-3)
+    assert suitable_weight_decay(CIFAR // 100, {"batch_size": 32}) == pytest.approx(2.5e-3)
+    assert suitable_weight_decay(CIFAR // 100, {"batch_size": 32, "accumulation_steps": 16}) == pytest.approx(1e-2)
+
+
+def test_those_with_another_learning_rate_have_the_weight_decay_for_so_few_images():
+    space = {**USUAL, "weight_decay": FloatRange(1e-5, 0.1, log=True)}
+    decay = suitable_weight_decay(CIFAR // 100, {"batch_size": 48})
+    starts = warm_starts(space, CIFAR // 100)
+    assert [start["weight_decay"] for start in starts] == [5e-4, decay, decay, decay]
+    assert [start["lr"] for start in starts] == pytest.approx([0.1, 0.3, 0.1, 0.1 / 3])
+    nested = {"optimizer": Choice({"sgd": {"weight_decay": FloatRange(1e-5, 1e-3)}})}
+    assert [start["weight_decay"] for start in warm_starts(nested, CIFAR // 100)] == [5e-4, 1e-3]
+
+
+def test_a_studys_search_goes_by_its_own_epochs_and_training_images(tmp_path):
+    study = parse(
+        f"""
+study: short
+storage: {tmp_path}
+data: {{dataset: digits, image_size: 12}}
+architectures: [lenet5]
+space: {{weight_decay: {{float: [1.0e-5, 0.1], log: true}}, batch_size: 64}}
+budget: {{trials: 6, epochs: 3}}
+""",
+        vocabulary(),
+    )
+    material = open_sources(study.data).for_search()
+    searching = search_of(study, plan_rows(study, channels=1, classes=10), material, ())
+    first, second = (searching.ask().values["weight_decay"] for _ in range(2))
+    images = 3 * len(material.train_labels)
+    assert (first, second) == (5e-4, pytest.approx(5e-4 * (78_125 / (images / 64)) ** 0.5))
