@@ -196,6 +196,15 @@ def test_the_page_has_a_heat_map_and_the_exact_figures(tmp_path):
     assert [float(row["delta"]) for row in rows if row["delta"]] == list(figures["delta"].dropna())
 
 
+def test_an_effect_with_a_remark_is_italic_in_the_heat_map_and_says_it(tmp_path):
+    tunings = [tuning("good", "gelu", factor, accuracy) for factor, accuracy in ((0.3, 0.9), (1.0, 0.8), (3.0, 0.7))]
+    swapped = swaps("good", "gelu", (0.01,) * 6, base=0.94, lr_factor=0.3)
+    records = [*with_effects(), *tunings, *swapped]  # the last of a trial counts
+    page = write_report({"study": "tiny", "space": {}}, records, tmp_path, **FIXED).page.read_text(encoding="utf-8")
+    (drawn,) = re.findall(r"<g[^>]*><title>([^<]*)</title><rect[^>]*></rect><text[^>]*font-style=\"italic\"", page)
+    assert drawn.startswith("activation gelu instead of relu in good: +1.00 ± 0.00 points, 6 seeds; best at the lowest")
+
+
 def test_a_report_without_effects_has_no_such_section_and_no_file(tmp_path):
     board = write_report({"study": "tiny"}, two_rows(), tmp_path, **FIXED)
     assert "#effects" not in board.page.read_text(encoding="utf-8")

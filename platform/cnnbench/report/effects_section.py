@@ -25,12 +25,14 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Cell:
-    """One field of the heat map: its text, colour (share in [-1, 1] of the full one; None: no colour) and tooltip."""
+    """One field of the heat map: its text, colour (share in [-1, 1] of the full one; None: no colour) and tooltip;
+    whether the table has a remark on it."""
 
     text: str
     share: float | None = None
     significant: bool = False
     tooltip: str = ""
+    remarked: bool = False
 
 
 def effects_section(table: pd.DataFrame, records: Sequence[TrialRecord]) -> dict[str, Any] | None:
@@ -147,8 +149,9 @@ def _cell(line: Mapping[str, Any], full: float) -> Cell:
         f"{visible(line['architecture'], 60)}: {signed(line['delta'])} ± {signed(line['ci95']).lstrip('+')} points, "
         f"{line['n_seeds']} seeds"
     )
+    remark = f"; {line['remark']}" if line["remark"] else ""
     text = signed(line["delta"], 1 if abs(line["delta"]) >= 0.0995 else 2) + "*" * significant
-    return Cell(text, max(-1.0, min(1.0, line["delta"] / full)), significant, tooltip)
+    return Cell(text, max(-1.0, min(1.0, line["delta"] / full)), significant, tooltip + remark, bool(remark))
 
 
 def _pooled(line: Mapping[str, Any], full: float) -> Cell:
@@ -176,5 +179,6 @@ def _draw(cell: Cell, x: float, y: float) -> Markup:
         x=x + width / 2,
         y=y + 15,
         text_anchor="middle",
+        font_style="italic" if cell.remarked else None,
     )
     return tag("g", tag("title", cell.tooltip), box, text, class_="titled") if cell.tooltip else tag("g", box, text)
