@@ -53,6 +53,14 @@ def test_the_next_trials_are_the_same_at_a_higher_and_a_lower_learning_rate(tmp_
     assert asked(tmp_path / "fewest", USUAL, 2, 2)[0] == first
 
 
+def test_they_are_no_more_than_a_third_of_the_whole_trials_that_the_images_pay_for(tmp_path):
+    given = {"trial_images": 1000, "limit": ("images", 6000.0)}
+    starts = warm_starts(USUAL, 1000)
+    assert asked(tmp_path / "1", USUAL, 50, 2, **given) == starts[:2]
+    assert asked(tmp_path / "2", USUAL, 50, 3, **given)[2] not in starts
+    assert asked(tmp_path / "3", USUAL, 50, 3, trial_images=1000) == starts[:3]
+
+
 def test_a_range_bounds_them_and_none_is_tried_twice():
     narrow = {"lr": FloatRange(0.05, 0.1), "weight_decay": FloatRange(1e-4, 1e-3)}
     assert [(start["lr"], start["weight_decay"]) for start in warm_starts(narrow, CIFAR // 100)] == [

@@ -175,10 +175,14 @@ class Search:
         return self._rungs.judged_again(trials, lambda trial: self._sets_bar(row, trial))
 
     def _warm(self, row: str, trial_images: int | None) -> list[dict[str, Value]]:
-        """Configurations to begin with: one, and more where they are no more than a third of the row's trials."""
+        """Configurations to begin with: one, and more where they are no more than a third of the row's trials, or of
+        the whole ones that its images pay for."""
         if self._grids or not self._settings.warm_start:
             return []
-        starts = warm_starts(self._spaces[row], trial_images)[: max(1, self._budget[row] // 3)]
+        trials = self._budget[row]
+        if trial_images and self._limit and self._limit[0] == "images":
+            trials = min(trials, int(self._limit[1]) // trial_images)
+        starts = warm_starts(self._spaces[row], trial_images)[: max(1, trials // 3)]
         return [values for values in starts if self._is_admitted(row, values)]
 
     def _is_warm(self, row: str, index: int) -> bool:
