@@ -12,9 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from mlflow import MlflowClient
 
 from cnnbench.spool import Spool
 from cnnbench.tracking import Shipped, default_uri
+from fake_mlflow import answering_500, refusing
 from tracked_study import PATIENT_S, begin, history, make, play, point, record, runs
 
 DRIVER = """
@@ -282,49 +280,16 @@ def test_a_run_that_was_deleted_in_the_ui_holds_up_no_other(folder: Path) -> Non
     assert [run.info.run_name for run in runs(uri)] == ["lenet5-1", "study"]
 
 
-@contextmanager
-def _server(answer_after_s: float) -> Iterator[str]:
-    """A server on the loopback that answers 500 to all, after a while."""
-    released = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            released.wait(answer_after_s)
-            self.send_error(500)
-
-        do_POST = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://user:secret@127.0.0.1:{server.server_port}"
-    finally:
-        released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextmanager
-def _nobody() -> Iterator[str]:
-    """An address of the loopback that refuses connections: a server was there a moment ago."""
-    with _server(0.0) as address:
-        pass
-    yield address
-
-
 @pytest.mark.parametrize(
-    ("fault", "timeout_s"), [(_nobody(), 30.0), (_server(0.0), 30.0), (_server(60.0), 2.0)], ids=["dead", "500", "slow"]
+    ("fault", "timeout_s"),
+    [(refusing(), 30.0), (answering_500(), 30.0), (answering_500(60.0), 2.0)],
+    ids=["dead", "500", "slow"],
 )
 def test_a_store_in_trouble_neither_stops_nor_slows_and_gets_everything_later(
     folder: Path, fault: Any, timeout_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with fault as uri, caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
-        tracker = make(folder, uri)
+        tracker = make(folder, uri.replace("http://", "http://user:secret@"))
         play(tracker)
         began = time.monotonic()
         assert tracker.close(timeout_s) == Shipped(synced=0, spooled=4)
@@ -344,7 +309,7 @@ def test_a_store_in_trouble_neither_stops_nor_slows_and_gets_everything_later(
 
 
 def test_the_loop_only_writes_the_spool(folder: Path) -> None:
-    with _server(60.0) as uri:  # were epoch() to ask it, this test would run into its timeout
+    with answering_500(60.0) as uri:  # were epoch() to ask it, this test would run into its timeout
         tracker = make(folder, uri)
         for epoch in range(1, 1001):
             tracker.epoch("lenet5-0", point(epoch))
@@ -354,7 +319,7 @@ def test_the_loop_only_writes_the_spool(folder: Path) -> None:
 
 
 def test_a_long_backlog_is_shipped_in_pieces_each_of_which_counts(folder: Path) -> None:
-    with _nobody() as uri:
+    with refusing() as uri:
         tracker = make(folder, uri)
         for epoch in range(1, 1001):
             tracker.epoch("lenet5-0", point(epoch))
