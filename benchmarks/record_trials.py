@@ -1,6 +1,6 @@
 """Records the tables that ``make bench-search`` plays its searches against: real trainings by cnnbench's own loop.
 
-    .venv/bin/python benchmarks/record_trials.py [TABLE …] [--minutes M]
+    .venv/bin/python benchmarks/record_trials.py [TABLE …] [--times N] [--minutes M]
 
 One thread, so that several of these can run side by side, a table each. A finished training is written at once; run
 again, it goes on with what is missing. Each of a table's trainings has a seed of its own, as the trials of a search do.
@@ -8,6 +8,7 @@ again, it goes on with what is missing. Each of a table's trainings has a seed o
 
 import argparse
 import contextlib
+import itertools
 import time
 
 import torch
@@ -64,6 +65,7 @@ def train_one(network: str, seed: int, configuration: Configuration, sources: So
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("tables", nargs="*", default=list(TABLES), help=", ".join(TABLES))
+    parser.add_argument("--times", type=int, default=1, help="that each configuration is trained, from other seeds")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -73,14 +75,16 @@ def main() -> None:
         dataset, network = name.split("-")
         size = SMALLEST_OF_VGG if network.startswith("vgg") else DATA[dataset].image_size
         sources = open_sources(DATA[dataset].model_copy(update={"image_size": size}))
-        for seed, configuration in enumerate(GRID):
-            if configuration in read_table(name).accuracies:  # read anew: another process may be at it, too
+        for seed, (earlier, configuration) in enumerate(itertools.product(range(arguments.times), GRID)):
+            # read anew: another process may be at it, too
+            if len(read_table(name).accuracies.get(configuration, ())) > earlier:
                 continue
             if time.monotonic() - begin > 60 * arguments.minutes:
                 return
             append(name, configuration, train_one(network, seed, configuration, sources))
             trained += 1
-            print(f"{name} {seed + 1}/{len(GRID)}: {(time.monotonic() - begin) / trained:.2f} s each", flush=True)
+            pace = (time.monotonic() - begin) / trained
+            print(f"{name} {seed + 1}/{arguments.times * len(GRID)}: {pace:.2f} s each", flush=True)
 
 
 if __name__ == "__main__":

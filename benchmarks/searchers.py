@@ -38,6 +38,7 @@ Trials = Iterator[tuple[int, float]]
 
 def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Trials:
     """cnnbench's own search, with a study's defaults unless ``settings`` say otherwise."""
+    luck = random.Random(f"luck {seed}")
     with tempfile.TemporaryDirectory() as folder:
         trials = epochs  # more than there can be
         search = Search(
@@ -52,7 +53,7 @@ def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Tr
         while spent < epochs:
             proposal = search.ask()
             assert proposal is not None
-            accuracies = _looked_up(table, proposal.values)
+            accuracies = _looked_up(table, proposal.values, luck)
             status = "completed" if len(accuracies) == EPOCHS else "diverged"
             for epoch, accuracy in enumerate(accuracies, 1):
                 spent += 1
@@ -73,14 +74,14 @@ def cnnbench_cold(table: Table, seed: int, epochs: int) -> Trials:
 
 def random_search(table: Table, seed: int, epochs: int) -> Trials:
     """Random configurations, each trained to its end."""
-    draw, spent = random.Random(seed), 0
+    draw, luck, spent = random.Random(seed), random.Random(f"luck {seed}"), 0
     while spent < epochs:
         values = {
             "lr": _log_uniform(draw, LEARNING_RATES[0], LEARNING_RATES[-1]),
             "weight_decay": _log_uniform(draw, WEIGHT_DECAYS[0], WEIGHT_DECAYS[-1]),
             "schedule": draw.choice(SCHEDULES),
         }
-        accuracies = _looked_up(table, values)
+        accuracies = _looked_up(table, values, luck)
         spent += len(accuracies)
         if len(accuracies) == EPOCHS:
             yield spent, accuracies[-1]
@@ -102,7 +103,7 @@ def ray_search(table: Table, seed: int, epochs: int, **settings: float) -> Trial
     }
     searcher = OptunaSearch(space, metric="accuracy", mode="max", seed=seed)
     scheduler = ASHAScheduler(metric="accuracy", mode="max", max_t=EPOCHS, **settings)  # type: ignore[arg-type]
-    spent = 0
+    luck, spent = random.Random(f"luck {seed}"), 0
     for number in itertools.count():
         if spent >= epochs:
             return
@@ -110,7 +111,7 @@ def ray_search(table: Table, seed: int, epochs: int, **settings: float) -> Trial
         values = searcher.suggest(trial.trial_id)
         assert values is not None
         scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
-        accuracies = _looked_up(table, values)
+        accuracies = _looked_up(table, values, luck)
         result: dict[str, Any] = {}
         for epoch, accuracy in enumerate(accuracies, 1):
             spent += 1
@@ -144,8 +145,9 @@ SEARCHERS = {
 }
 
 
-def _looked_up(table: Table, values: Mapping[str, Any]) -> list[float]:
-    return list(table.accuracies[nearest(values["lr"], values["weight_decay"], values["schedule"])])
+def _looked_up(table: Table, values: Mapping[str, Any], luck: random.Random) -> list[float]:
+    """One of the trainings of the nearest configuration."""
+    return list(luck.choice(table.accuracies[nearest(values["lr"], values["weight_decay"], values["schedule"])]))
 
 
 def _log_uniform(draw: random.Random, low: float, high: float) -> float:

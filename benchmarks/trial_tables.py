@@ -1,8 +1,9 @@
 """Tables of recorded trainings: every configuration of a grid, trained to its end, with its validation accuracy after
 each epoch. A search can be played against one in seconds, as often as one likes.
 
-One CSV file a table, benchmarks/trial_tables/DATASET-ARCHITECTURE.csv, one line a configuration. What its trainings had
-in common stands here; ``record_trials.py`` trains.
+One CSV file a table, benchmarks/trial_tables/DATASET-ARCHITECTURE.csv, one line a training; in some tables each
+configuration was trained more than once, from other seeds. What a table's trainings had in common stands here;
+``record_trials.py`` trains.
 """
 
 import csv
@@ -59,10 +60,10 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Table:
-    """``accuracies``: after each epoch; shorter where the training diverged. Measured on ``validation_images``, after
-    training on ``training_images`` an epoch, in batches of ``batch_size``."""
+    """``accuracies``: of each of a configuration's trainings, after each epoch; fewer where it diverged. Measured on
+    ``validation_images``, after training on ``training_images`` an epoch, in batches of ``batch_size``."""
 
-    accuracies: Mapping[Configuration, Sequence[float]]
+    accuracies: Mapping[Configuration, Sequence[Sequence[float]]]
     training_images: int
     validation_images: int
     batch_size: int
@@ -84,16 +85,15 @@ def batch_size_of(name: str) -> int:
     return BATCH_SIZES.get(name, 128)
 
 
-def _recorded(path: Path) -> dict[Configuration, tuple[float, ...]]:
-    if not path.exists():
-        return {}
-    with path.open(newline="") as lines:
-        return {
-            Configuration(float(row["lr"]), float(row["weight_decay"]), row["schedule"]): tuple(
-                float(row[column]) for column in EPOCH_COLUMNS if row[column]
-            )
-            for row in csv.DictReader(lines)
-        }
+def _recorded(path: Path) -> dict[Configuration, list[tuple[float, ...]]]:
+    recorded: dict[Configuration, list[tuple[float, ...]]] = {}
+    if path.exists():
+        with path.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                configuration = Configuration(float(row["lr"]), float(row["weight_decay"]), row["schedule"])
+                accuracies = tuple(float(row[column]) for column in EPOCH_COLUMNS if row[column])
+                recorded.setdefault(configuration, []).append(accuracies)
+    return recorded
 
 
 def append(name: str, configuration: Configuration, accuracies: Sequence[float]) -> None:
