@@ -1,4 +1,4 @@
-"""What a search tries first: the recipe's defaults, then other learning rates with the weight decay for its epochs."""
+"""What a search tries first: the recipe's defaults, and a higher learning rate with the weight decay for its epochs."""
 
 from pathlib import Path
 
@@ -44,29 +44,26 @@ def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_p
     assert cold.ask().values != first
 
 
-def test_the_next_trials_are_the_same_at_a_higher_and_a_lower_learning_rate(tmp_path):
-    """No more than a third of the trials, but for the first."""
-    first, higher, lower, drawn = asked(tmp_path / "1", USUAL, 9, 4)
-    assert (first["lr"], higher["lr"], lower["lr"]) == pytest.approx((0.1, 0.3, 0.1 / 3))
-    assert {**higher, "lr": 0.1} == {**lower, "lr": 0.1} == first != {**drawn, "lr": 0.1}
-    assert asked(tmp_path / "few", USUAL, 5, 2)[1] not in (higher, lower)
+def test_the_next_trial_is_the_same_at_a_higher_learning_rate(tmp_path):
+    """Where two are no more than a third of the trials."""
+    first, higher, drawn = asked(tmp_path / "1", USUAL, 6, 3)
+    assert (first["lr"], higher["lr"]) == pytest.approx((0.1, 0.3))
+    assert {**higher, "lr": 0.1} == first != {**drawn, "lr": 0.1}
+    assert asked(tmp_path / "few", USUAL, 5, 2)[1] != higher
     assert asked(tmp_path / "fewest", USUAL, 2, 2)[0] == first
 
 
 def test_they_are_no_more_than_a_third_of_the_whole_trials_that_the_images_pay_for(tmp_path):
-    given = {"trial_images": 1000, "limit": ("images", 6000.0)}
     starts = warm_starts(USUAL, 1000)
-    assert asked(tmp_path / "1", USUAL, 50, 2, **given) == starts[:2]
-    assert asked(tmp_path / "2", USUAL, 50, 3, **given)[2] not in starts
-    assert asked(tmp_path / "3", USUAL, 50, 3, trial_images=1000) == starts[:3]
+    enough, too_few = ({"trial_images": 1000, "limit": ("images", amount)} for amount in (6000.0, 5999.0))
+    assert asked(tmp_path / "1", USUAL, 50, 2, **enough) == starts
+    assert asked(tmp_path / "2", USUAL, 50, 2, **too_few)[1] not in starts
 
 
-def test_a_range_bounds_them_and_none_is_tried_twice():
-    narrow = {"lr": FloatRange(0.05, 0.1), "weight_decay": FloatRange(1e-4, 1e-3)}
-    assert [(start["lr"], start["weight_decay"]) for start in warm_starts(narrow, CIFAR // 100)] == [
-        (0.1, 5e-4), (0.1, 1e-3), (0.05, 1e-3)
-    ]  # fmt: skip
-    assert [start["lr"] for start in warm_starts(narrow)] == [0.1, 0.05]
+def test_a_range_bounds_it_and_none_is_tried_twice():
+    narrow = {"lr": FloatRange(0.05, 0.2), "weight_decay": FloatRange(1e-4, 1e-3)}
+    assert warm_starts(narrow, CIFAR // 100) == [{"lr": 0.1, "weight_decay": 5e-4}, {"lr": 0.2, "weight_decay": 1e-3}]
+    assert warm_starts({"lr": FloatRange(0.05, 0.1)}) == [{"lr": 0.1}]
     fixed = {"lr": Fixed(0.2), "momentum": FloatRange(0.0, 0.99), "weight_decay": Fixed(0.01)}
     assert warm_starts(fixed, CIFAR // 100) == [{"lr": 0.2, "momentum": 0.9, "weight_decay": 0.01}]
 
@@ -79,12 +76,12 @@ def test_the_usual_weight_decay_is_that_of_two_hundred_epochs_on_cifar():
     assert suitable_weight_decay(CIFAR // 100, {"batch_size": 32, "accumulation_steps": 16}) == pytest.approx(1e-2)
 
 
-def test_those_with_another_learning_rate_have_the_weight_decay_for_so_few_images():
+def test_the_higher_learning_rate_comes_with_the_weight_decay_for_so_few_images():
     space = {**USUAL, "weight_decay": FloatRange(1e-5, 0.1, log=True)}
+    first, second = warm_starts(space, CIFAR // 100)
     decay = suitable_weight_decay(CIFAR // 100, {"batch_size": 48})
-    starts = warm_starts(space, CIFAR // 100)
-    assert [start["weight_decay"] for start in starts] == [5e-4, decay, decay, decay]
-    assert [start["lr"] for start in starts] == pytest.approx([0.1, 0.3, 0.1, 0.1 / 3])
+    assert (first["weight_decay"], second["weight_decay"]) == (5e-4, decay)
+    assert {**second, "weight_decay": 5e-4, "lr": 0.1} == first
     nested = {"optimizer": Choice({"sgd": {"weight_decay": FloatRange(1e-5, 1e-3)}})}
     assert [start["weight_decay"] for start in warm_starts(nested, CIFAR // 100)] == [5e-4, 1e-3]
 

@@ -1,9 +1,9 @@
 """Early stopping at rungs (asynchronous successive halving, Li et al. 2018, arXiv:1810.05934) beside a model that
 proposes trials, and what the model learns from trials that were stopped.
 
-The bar of a rung is set by the trials that no model proposed, and by them alone. A model's proposals are much alike:
-judged by each other, two thirds of them would be stopped for the noise of an early epoch, the best of them as likely as
-any.
+The bar of a rung is set by the trials that no earlier one led to, and by them alone. What a model or the best so far
+proposes is much alike: judged by each other, two thirds of these would be stopped for the noise of an early epoch, the
+best of them as likely as any.
 """
 
 import itertools

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
 from cnnbench import study as study_file
 from cnnbench.data.seeds import derived_seed
+from cnnbench.distributed.neighbours import NeighbourSampler
 from cnnbench.distributed.optuna_store import new_studies
 from cnnbench.distributed.rungs import Rungs
 from cnnbench.distributed.warm_starts import warm_starts
@@ -35,6 +36,7 @@ STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}  # ever
 
 Admits = Callable[[str, Mapping[str, Value]], bool]  # may this row's configuration be trained?
 RANDOM_SHARE = 1 / 3  # of TPE's trials, as in BOHB (Falkner et al. 2018, arXiv:1807.01774)
+NEAR_SHARE = 1 / 3  # of TPE's trials: near the best so far; see ``neighbours``
 MODEL_ATTEMPTS, MOST_ATTEMPTS = 3, 200  # at a configuration that is admitted; then the row is given up
 
 
@@ -152,8 +154,7 @@ class Search:
         for attempt in range(MOST_ATTEMPTS):
             seed = derived_seed(self._settings.seed, row, index, attempt) % 2**32
             # a sampler's model that does not know the limits may insist on what they refuse
-            of_model = attempt < MODEL_ATTEMPTS and not self._is_random(row, index)
-            scratch.sampler = make_sampler(self._settings, seed) if of_model else RandomSampler(seed)
+            scratch.sampler = self._sampler(row, index, seed) if attempt < MODEL_ATTEMPTS else RandomSampler(seed)
             trial = scratch.ask()
             values = suggest(trial, self._spaces[row])
             if self._is_admitted(row, values):
@@ -161,12 +162,33 @@ class Search:
             scratch.tell(trial, state=TrialState.FAIL)
         return None
 
+    def _sampler(self, row: str, index: int, seed: int) -> BaseSampler:
+        best = self._best_parameters(row)
+        if self._is_random(row, index):
+            return RandomSampler(seed)
+        if self._is_near_the_best(row, index) and best is not None:
+            return NeighbourSampler(best, seed)
+        return make_sampler(self._settings, seed)
+
     def _is_random(self, row: str, index: int) -> bool:
         """True for TPE's first trials and a share of its later ones, which are drawn at random: so it can't stay for
         ever where what it saw first has led it."""
         if self._settings.sampler != "tpe" or index < self._settings.startup_trials:
             return self._settings.sampler == "tpe"
-        return random.Random(derived_seed(self._settings.seed, row, index, "random")).random() < RANDOM_SHARE
+        return self._lot(row, index) < RANDOM_SHARE
+
+    def _is_near_the_best(self, row: str, index: int) -> bool:
+        return self._settings.sampler == "tpe" and RANDOM_SHARE <= self._lot(row, index) < RANDOM_SHARE + NEAR_SHARE
+
+    def _lot(self, row: str, index: int) -> float:
+        """In [0, 1): decides how a trial of TPE's is drawn."""
+        return random.Random(derived_seed(self._settings.seed, row, index, "random")).random()
+
+    def _best_parameters(self, row: str) -> Mapping[str, Value] | None:
+        """Of the best trial that ran to its end, by Optuna's names; None without one."""
+        trials = self._studies[row].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        known = [trial for trial in trials if trial.value is not None]
+        return max(known, key=lambda trial: trial.value or 0.0).params if known else None
 
     def _seen_by_model(self, row: str) -> list[optuna.trial.FrozenTrial]:
         trials = self._studies[row].get_trials(deepcopy=False)
@@ -219,7 +241,7 @@ class Search:
         return self._rungs.is_stopped(accuracy, others)
 
     def _sets_bar(self, row: str, trial: optuna.trial.FrozenTrial) -> bool:
-        """True for a trial that no model proposed."""
+        """True for a trial that no earlier one led to."""
         index = trial.user_attrs["index"]
         return self._settings.sampler != "tpe" or self._is_warm(row, index) or self._is_random(row, index)
 
@@ -294,7 +316,7 @@ def suggest(trial: optuna.Trial, space: Space, prefix: str = "") -> dict[str, Va
     return values
 
 
-def make_sampler(settings: study_file.Search, seed: int) -> optuna.samplers.BaseSampler:
+def make_sampler(settings: study_file.Search, seed: int) -> BaseSampler:
     """A fresh sampler; what it has learnt, it learns again from the study's trials."""
     startup = settings.startup_trials
     if settings.sampler == "tpe":

@@ -1,7 +1,6 @@
-"""What a search tries before it draws: the recipe's defaults, then their neighbours in the two knobs that matter most
-and are worth the most together, learning rate and weight decay.
+"""What a search tries before it draws: the recipe's defaults, and what a short training wants instead.
 
-The usual weight decay is one for a long training on a large data set: for a shorter one it is too small. By the rule of
+The usual weight decay is one for a long training on a large data set; for a shorter one it is too small. By the rule of
 normalised weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101, appendix B.1) it goes by √(b / BT): b images in an
 optimizer step, BT images that a training sees.
 """
@@ -13,26 +12,23 @@ from cnnbench.catalogue import ORIGINAL
 from cnnbench.space import Choice, Domain, Fixed, FloatRange, IntRange, Space, Value
 from cnnbench.training.recipe import KNOBS, Recipe
 
-RATES = (3.0, 1.0, 1 / 3)  # of the usual learning rate, in turn: the knob that matters most (arXiv:1206.5533)
+FAST = 3.0  # times the usual learning rate, the knob that matters most (arXiv:1206.5533)
 # Images that a training sees for which the recipe's weight decay is usual: CIFAR's 50,000, 200 times in batches of 128
 # (Zagoruyko & Komodakis 2016, arXiv:1605.07146)
 USUAL_IMAGES, USUAL_BATCH = 200 * 50_000, 128
 
 
 def warm_starts(space: Space, trial_images: int | None = None) -> list[dict[str, Value]]:
-    """The usual values; then the same at each of RATES with the weight decay that suits ``trial_images``, images that a
-    whole trial trains on, each as often as it does (None: the usual one). As far as ``space`` has them, none twice."""
+    """The usual values; and the same at a higher learning rate, with the weight decay that suits ``trial_images``,
+    images that a whole trial trains on, each as often as it does (None: the usual one). As far as ``space`` has them;
+    one alone where both are the same."""
     usual = usual_values(space)
-    starts = [usual]
-    for rate in RATES:
-        values = dict(usual)
-        if isinstance(usual_rate := usual.get("lr"), float):
-            _move("lr", rate * usual_rate, space, values)
-        if trial_images is not None:
-            _move("weight_decay", suitable_weight_decay(trial_images, usual), space, values)
-        if values not in starts:
-            starts.append(values)
-    return starts
+    values = dict(usual)
+    if isinstance(usual_rate := usual.get("lr"), float):
+        _move("lr", FAST * usual_rate, space, values)
+    if trial_images is not None:
+        _move("weight_decay", suitable_weight_decay(trial_images, usual), space, values)
+    return [usual] if values == usual else [usual, values]
 
 
 def suitable_weight_decay(trial_images: int, values: Mapping[str, Value]) -> float:

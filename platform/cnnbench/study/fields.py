@@ -102,7 +102,7 @@ class Search(Part):
 
     sampler: Literal["tpe", "random", "cmaes", "gp", "grid"] = "tpe"
     startup_trials: PositiveInt = 4  # before the sampler's model is used: warm starts, then random ones
-    warm_start: bool = True  # the first trials are the recipe's defaults, and these at other lr and weight_decay
+    warm_start: bool = True  # begin with the recipe's defaults, and with what a short training wants instead
     pruner: Literal["asha", "median", "none"] = "asha"
     min_epochs: PositiveInt | None = None  # no trial is pruned before; None: a ninth of budget.epochs
     reduction_factor: Annotated[int, Field(ge=2)] = 3
