@@ -163,10 +163,9 @@ class Search:
         return None
 
     def _sampler(self, row: str, index: int, seed: int) -> BaseSampler:
-        best = self._best_parameters(row)
         if self._is_random(row, index):
             return RandomSampler(seed)
-        if self._is_near_the_best(row, index) and best is not None:
+        if self._is_near_the_best(row, index) and (best := self._best_parameters(row)) is not None:
             return NeighbourSampler(best, seed)
         return make_sampler(self._settings, seed)
 
