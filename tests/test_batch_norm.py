@@ -108,7 +108,7 @@ def test_a_resnet_is_validated_as_what_it_has_learnt():
         other.load_state_dict({**state(network), **statistics})
         late.append(evaluate(other, validation, normalization=normalization, device=CPU).accuracy)
 
-    recipe = Recipe(lr=0.5, batch_size=32, schedule="constant")
+    recipe = Recipe(lr=0.5, batch_size=128, schedule="constant")
     trained = train(
         network, training, validation, recipe, normalization=normalization, epochs=6, seed=0, device=CPU,
         on_epoch=on_epoch,
