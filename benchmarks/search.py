@@ -10,7 +10,7 @@ favours it; random search goes on until it has. Nothing is trained.
 The best of many trainings is a lucky one: a handful of 210 configurations reach it, by an image or two. So the same is
 counted for a second target, one standard error of the validation images below the first: what they can't tell from it.
 
-Run: make bench-search    (a quarter of an hour on two cores; figures in build/bench/search.json)
+Run: make bench-search    (half an hour on two cores; figures in build/bench/search.json)
 """
 
 import argparse
