@@ -28,11 +28,10 @@ from cnnbench.training.recipe import Recipe
 # Training and validation images: the validation half of digits is as large as it can be, so that accuracies have few
 # ties; of the others a stratified subset. No data set's test images are read.
 DATA = {
-    "digits": Data(dataset="digits", image_size=12, validation_fraction=0.4),
-    "fashion_mnist": Data(dataset="fashion_mnist", image_size=12, train_limit=2000, validation_fraction=0.5),
-    "cifar10": Data(dataset="cifar10", image_size=12, train_limit=4000, validation_fraction=0.5),
+    "digits": Data(dataset="digits", validation_fraction=0.4),
+    "fashion_mnist": Data(dataset="fashion_mnist", train_limit=2000, validation_fraction=0.5),
+    "cifar10": Data(dataset="cifar10", train_limit=4000, validation_fraction=0.5),
 }
-SMALLEST_OF_VGG = 16  # pixels a side; the others take 12
 
 
 def train_one(network: str, seed: int, configuration: Configuration, sources: Sources) -> list[float]:
@@ -73,8 +72,7 @@ def main() -> None:
     begin, trained = time.monotonic(), 0
     for name in arguments.tables:
         dataset, network = name.split("-")
-        size = SMALLEST_OF_VGG if network.startswith("vgg") else DATA[dataset].image_size
-        sources = open_sources(DATA[dataset].model_copy(update={"image_size": size}))
+        sources = open_sources(DATA[dataset].model_copy(update={"image_size": NETWORKS[network].image_size}))
         for seed, (earlier, configuration) in enumerate(itertools.product(range(arguments.times), GRID)):
             # read anew: another process may be at it, too
             if len(read_table(name).accuracies.get(configuration, ())) > earlier:

@@ -38,6 +38,7 @@ class Network:
     architecture: str
     width: float = 1.0
     depth: float = 1.0
+    image_size: int = 12  # pixels a side
 
 
 GRID = tuple(Configuration(*point) for point in itertools.product(LEARNING_RATES, WEIGHT_DECAYS, SCHEDULES))
@@ -46,8 +47,8 @@ NETWORKS = {
     "simple_cnn": Network("simple_cnn", width=0.25),
     "resnet8": Network("resnet20", width=0.25, depth=1 / 3),
     "preact10": Network("preact_resnet18", width=0.125, depth=0.5),
-    "vgg11": Network("vgg11_gap", width=0.125),
-    "vgg11_bn": Network("vgg11_bn_gap", width=0.0625),
+    "vgg11": Network("vgg11_gap", width=0.125, image_size=16),
+    "vgg11_bn": Network("vgg11_bn_gap", width=0.0625, image_size=16),
 }
 TRAINING_IMAGES = {"digits": 863, "fashion_mnist": 1000, "cifar10": 2000}
 VALIDATION_IMAGES = {"digits": 575, "fashion_mnist": 1000, "cifar10": 2000}
