@@ -201,7 +201,7 @@ def test_an_effect_with_a_remark_is_italic_in_the_heat_map_and_says_it(tmp_path)
     swapped = swaps("good", "gelu", (0.01,) * 6, base=0.94, lr_factor=0.3)
     records = [*with_effects(), *tunings, *swapped]  # the last of a trial counts
     page = write_report({"study": "tiny", "space": {}}, records, tmp_path, **FIXED).page.read_text(encoding="utf-8")
-    (drawn,) = re.findall(r"<g[^>]*><title>([^<]*)</title><rect[^>]*></rect><text[^>]*font-style=\"italic\"", page)
+    (drawn,) = re.findall(r"<g[^>]*><title>([^<]*)</title><rect[^>]*></rect><text[^>]*class=\"[a-z ]*remarked\"", page)
     assert drawn.startswith("activation gelu instead of relu in good: +1.00 ± 0.00 points, 6 seeds; best at the lowest")
 
 

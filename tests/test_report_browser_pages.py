@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report import write_report
-from effect_rows import invented_effects
+from effect_rows import invented_effects, tuning
 from large_study import SPACE, large_study
 from ledger_rows import SEEDS, again, final, finals, scored, trial
 from quiet_pages import Quiet, quiet_page
@@ -38,6 +38,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     records = list(large_study(360, failed_row=True, epochs=12))
     rows = sorted({record.row for record in records if record.stage == "final" and not record.control})
     records += invented_effects(rows[:4], random.Random(3), "large")
+    records += [tuning(rows[0], "gelu", factor, 0.9, study="large") for factor in (1.0, 3.0)]
     return write_report(STUDY, records, tmp_path_factory.mktemp("report"), **FIXED).page.as_uri()
 
 
@@ -90,6 +91,16 @@ def test_a_figure_comes_as_svg_that_stands_alone(name, page):
     assert not any(colour and ("var(" in colour or "color(" in colour) for colour in colours)
     assert not any(element.get("class") for element in root.iter())
     assert float(root.get("width")) >= 300
+
+
+def test_an_effect_with_a_remark_is_seen_in_italics_also_in_the_picture(page):
+    texts = page.locator("figure[data-figure=effects] svg.heat text")
+    styles = texts.evaluate_all("all => all.map(one => [one.textContent, getComputedStyle(one).fontStyle])")
+    (seen,) = [text for text, style in styles if style == "italic"]
+    with page.expect_download() as download:
+        page.locator("figure[data-figure=effects] [data-picture=svg]").click()
+    root = ET.fromstring(Path(download.value.path()).read_text(encoding="utf-8"))
+    assert [element.text for element in root.iter() if element.get("font-style") == "italic"] == [seen]
 
 
 def test_a_figure_comes_as_png_of_twice_its_size(page):

@@ -172,13 +172,13 @@ def _draw(cell: Cell, x: float, y: float) -> Markup:
         height=height - 2,
         style=None if cell.share is None else f"--share:{abs(cell.share):.2f}",
     )
+    marks = ["significant"] * cell.significant + ["remarked"] * cell.remarked + ["tick"] * (cell.share is None)
     text = tag(
         "text",
         cell.text,
-        class_="significant" if cell.significant else "tick" if cell.share is None else None,
+        class_=" ".join(marks) or None,
         x=x + width / 2,
         y=y + 15,
         text_anchor="middle",
-        font_style="italic" if cell.remarked else None,
     )
     return tag("g", tag("title", cell.tooltip), box, text, class_="titled") if cell.tooltip else tag("g", box, text)

@@ -3,7 +3,7 @@
 
 const PRESENTATION = [
   "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "opacity",
-  "visibility", "font-family", "font-size", "font-weight", "text-anchor", "paint-order",
+  "visibility", "font-family", "font-size", "font-weight", "font-style", "text-anchor", "paint-order",
 ];
 
 /** A computed colour as every SVG reader knows it: color(srgb 0.5 …) is too new for some. @param {string} value */
