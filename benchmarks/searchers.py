@@ -48,6 +48,7 @@ def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Tr
             Path(folder) / "optuna.journal",
             validation_images=table.validation_images,
             trial_images=EPOCHS * table.training_images,
+            normalized=["row"] if table.network.normalized else [],
         )
         spent = 0
         while spent < epochs:

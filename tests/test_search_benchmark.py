@@ -3,8 +3,12 @@
 from statistics import median
 
 import pytest
+import torch
 from search import epochs_to, targets
 from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, nearest, read_table
+
+from cnnbench.components import is_normalized
+from cnnbench.network import build
 
 
 def test_there_are_three_architectures_on_two_data_sets_and_two_hundred_configurations_of_each():
@@ -24,6 +28,13 @@ def test_a_table_has_every_epoch_of_every_configuration(name):
     best, _ = max(trainings, key=lambda training: training[1][-1])
     rates = sorted({configuration.lr for configuration in GRID})
     assert rates[0] < best.lr < rates[-1]
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_a_table_says_whether_its_network_has_normalisations(network):
+    with torch.device("meta"):
+        built, _ = build(network.architecture, classes=10, channels=1, image_size=network.image_size)
+    assert is_normalized(built) is network.normalized
 
 
 def test_a_drawn_value_is_led_to_the_nearest_configuration():

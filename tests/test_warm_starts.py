@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from cnnbench.catalogue import vocabulary
+from cnnbench.components import is_normalized
 from cnnbench.distributed.conduct import search_of
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.warm_starts import suitable_weight_decay, warm_starts
+from cnnbench.network import build
 from cnnbench.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.study import Search as Settings
 from cnnbench.study import parse
@@ -27,7 +31,7 @@ USUAL = {
 CIFAR = 200 * 50_000  # images that a training sees, for which the recipe's weight decay is the usual one
 
 
-def asked(folder: Path, space, trials: int, proposals: int, **more) -> list[dict]:
+def ask(folder: Path, space, trials: int, proposals: int, **more) -> list[dict]:
     searching = Search(Settings(), trials, {"a": space}, folder / "optuna.journal", **more)
     return [dict(searching.ask().values) for _ in range(proposals)]
 
@@ -35,7 +39,7 @@ def asked(folder: Path, space, trials: int, proposals: int, **more) -> list[dict
 def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_path):
     """Else the first option and the middle: warmup_cosine is not there, and the usual momentum and batch are not in
     their ranges."""
-    (first,) = asked(tmp_path / "1", USUAL, 8, 1)
+    (first,) = ask(tmp_path / "1", USUAL, 8, 1)
     assert first == {
         "optimizer": "sgd", "lr": 0.1, "schedule": "one_cycle", "pct_start": 0.3, "momentum": pytest.approx(0.97),
         "batch_size": 48, "activation": "original", "crop_padding": 2,
@@ -46,18 +50,18 @@ def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_p
 
 def test_the_next_trial_is_the_same_at_a_higher_learning_rate(tmp_path):
     """Where two are no more than a third of the trials."""
-    first, higher, drawn = asked(tmp_path / "1", USUAL, 6, 3)
+    first, higher, drawn = ask(tmp_path / "1", USUAL, 6, 3)
     assert (first["lr"], higher["lr"]) == pytest.approx((0.1, 0.3))
     assert {**higher, "lr": 0.1} == first != {**drawn, "lr": 0.1}
-    assert asked(tmp_path / "few", USUAL, 5, 2)[1] != higher
-    assert asked(tmp_path / "fewest", USUAL, 2, 2)[0] == first
+    assert ask(tmp_path / "few", USUAL, 5, 2)[1] != higher
+    assert ask(tmp_path / "fewest", USUAL, 2, 2)[0] == first
 
 
 def test_they_are_no_more_than_a_third_of_the_whole_trials_that_the_images_pay_for(tmp_path):
     starts = warm_starts(USUAL, 1000)
     enough, too_few = ({"trial_images": 1000, "limit": ("images", amount)} for amount in (6000.0, 5999.0))
-    assert asked(tmp_path / "1", USUAL, 50, 2, **enough) == starts
-    assert asked(tmp_path / "2", USUAL, 50, 2, **too_few)[1] not in starts
+    assert ask(tmp_path / "1", USUAL, 50, 2, **enough) == starts
+    assert ask(tmp_path / "2", USUAL, 50, 2, **too_few)[1] not in starts
 
 
 def test_a_range_bounds_it_and_none_is_tried_twice():
@@ -86,20 +90,49 @@ def test_the_higher_learning_rate_comes_with_the_weight_decay_for_so_few_images(
     assert [start["weight_decay"] for start in warm_starts(nested, CIFAR // 100)] == [5e-4, 1e-3]
 
 
+def test_a_network_without_normalisations_keeps_its_usual_weight_decay():
+    space = {"lr": FloatRange(0.01, 1.0), "weight_decay": FloatRange(1e-5, 0.1, log=True)}
+    decays = []
+    for component in ("original", "batch", "none"):
+        chosen = {**space, "normalization": Fixed(component)}
+        for normalized in (True, False):
+            first, second = warm_starts(chosen, CIFAR // 100, normalized=normalized)
+            assert (first["weight_decay"], second["lr"]) == (5e-4, pytest.approx(0.3))
+            decays.append(second["weight_decay"])
+    assert decays == pytest.approx([5e-3, 5e-4, 5e-3, 5e-3, 5e-4, 5e-4])
+
+
+@pytest.mark.parametrize(
+    ("name", "normalized"),
+    [("lenet5", False), ("alexnet", False), ("vgg11", False), ("vgg11_bn", True), ("convnext_tiny", True)],
+)
+def test_a_network_is_asked_whether_it_has_normalisations(name, normalized):
+    with torch.device("meta"):
+        plain, _ = build(name, classes=10, channels=3, image_size=32)
+    assert is_normalized(plain) is normalized
+
+
+def test_local_response_normalisation_keeps_the_scale_and_is_none():
+    assert not is_normalized(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LocalResponseNorm(5)))
+    assert is_normalized(nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8)))
+
+
 def test_a_studys_search_goes_by_its_own_epochs_and_training_images(tmp_path):
     study = parse(
         f"""
 study: short
 storage: {tmp_path}
 data: {{dataset: digits, image_size: 12}}
-architectures: [lenet5]
-space: {{weight_decay: {{float: [1.0e-5, 0.1], log: true}}, batch_size: 64}}
+architectures: [resnet20, lenet5]
+space: {{lr: {{float: [0.01, 1.0]}}, weight_decay: {{float: [1.0e-5, 0.1], log: true}}, batch_size: 64}}
 budget: {{trials: 6, epochs: 3}}
 """,
         vocabulary(),
     )
     material = open_sources(study.data).for_search()
     searching = search_of(study, plan_rows(study, channels=1, classes=10), material, ())
-    first, second = (searching.ask().values["weight_decay"] for _ in range(2))
-    images = 3 * len(material.train_labels)
-    assert (first, second) == (5e-4, pytest.approx(5e-4 * (78_125 / (images / 64)) ** 0.5))
+    asked = [searching.ask() for _ in range(4)]
+    suitable = 5e-4 * (78_125 / (3 * len(material.train_labels) / 64)) ** 0.5
+    assert [(each.row, each.values["weight_decay"]) for each in asked] == [
+        ("resnet20", 5e-4), ("lenet5", 5e-4), ("resnet20", pytest.approx(suitable)), ("lenet5", 5e-4),
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from cnnbench.components import (  # noqa: F401
     normalization,
     window_pooling,
 )
+from cnnbench.components.graph import is_normalized
 from cnnbench.components.kinds import COMPONENTS, ComponentError, allowed, check
 from cnnbench.components.swap import KindReport, SiteReport, count_sites, refusals, swap
 
@@ -20,6 +21,7 @@ __all__ = [
     "allowed",
     "check",
     "count_sites",
+    "is_normalized",
     "refusals",
     "swap",
 ]

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from cnnbench.components.kinds import ChannelsLast, Place
 from cnnbench.components.trace import inside
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
+_SCALING_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORMS = (*_SCALING_NORMS, nn.LocalResponseNorm)
 _SIGMOIDS = (nn.Sigmoid, nn.Hardsigmoid, torch.sigmoid, F.sigmoid, F.hardsigmoid, "sigmoid")
 _PRODUCTS = (operator.mul, torch.mul, "mul")
 
@@ -58,6 +59,12 @@ def normalizes(traced: fx.GraphModule, node: fx.Node) -> bool:
     module = module_of(traced, node)
     ours = type(module).__module__ == "cnnbench.components.normalization"
     return ours or isinstance(module, NORMS)
+
+
+def is_normalized(network: nn.Module) -> bool:
+    """True if ``network`` has normalisations behind which the scale of the weights before them makes no difference.
+    Local response normalisation is none of them."""
+    return any(isinstance(module, _SCALING_NORMS) for module in network.modules())
 
 
 def makes_gate(traced: fx.GraphModule, node: fx.Node) -> bool:

@@ -138,6 +138,7 @@ def search_of(study: Study, rows: Mapping[str, Row], material: Material, found: 
         study.folder / "optuna.journal", found,
         admission(study, rows, channels=material.channels, classes=len(material.classes)), study.budget.limit,
         validation_images=len(material.held_labels), trial_images=study.budget.epochs * len(material.train_labels),
+        normalized=[label for label, row in rows.items() if row.normalized],
     )  # fmt: skip
 
 

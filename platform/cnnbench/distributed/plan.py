@@ -9,7 +9,7 @@ import torch
 from cnnbench import cost, network
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.catalogue import ORIGINAL
-from cnnbench.components import count_sites, refusals
+from cnnbench.components import count_sites, is_normalized, refusals
 from cnnbench.components.kinds import KINDS
 from cnnbench.distributed import machine
 from cnnbench.distributed.search import grid_of
@@ -21,7 +21,7 @@ from cnnbench.study import Architecture, Constraints, Study, StudyError
 @dataclass(frozen=True)
 class Row:
     """One leaderboard row as planned. ``space`` lacks the component kinds in ``left_out``, for which the architecture
-    has no site. ``cost`` is that of the original network."""
+    has no site. ``cost`` is that of the original network, ``normalized`` whether it has normalisations."""
 
     label: str
     architecture: Architecture
@@ -31,6 +31,7 @@ class Row:
     left_out: tuple[str, ...]
     sites: Mapping[str, int]
     cost: Mapping[str, Any]
+    normalized: bool
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
 
@@ -132,6 +133,7 @@ def _plan(study: Study, architecture: Architecture, channels: int, classes: int)
         left_out=left_out,
         sites=sites,
         cost=measured,
+        normalized=is_normalized(plain),
     )
 
 

@@ -11,7 +11,7 @@ import itertools
 import math
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +63,14 @@ class Search:
         limit: tuple[str, float] | None = None,
         validation_images: int | None = None,
         trial_images: int | None = None,
+        normalized: Collection[str] = (),
     ) -> None:
         """``spaces``: row → its space. ``journal``: a file in the study's own folder. ``records``: the finished search
         trials of an interrupted study. A configuration that ``admits`` refuses is no trial, and another is proposed in
         its place; None: all may be. ``limit``: (images or device_seconds, how much of it) that a row's trials may spend
         together; None: all. ``validation_images``: that accuracies are measured on, which early stopping allows for;
         None: they are taken as exact. ``trial_images``: training images that a whole trial sees, each as often as it
-        does, which the warm starts go by; None: they don't."""
+        does, which the warm starts of the ``normalized`` rows, those with normalisations, go by; None: they don't."""
         self._settings = settings
         self._rungs = Rungs(settings.min_epochs or 1, settings.reduction_factor, validation_images)
         self._spaces = spaces
@@ -78,7 +79,7 @@ class Search:
         self._spent: dict[str, dict[int, float]] = {row: {} for row in spaces}  # trial → what it spent of the limit
         self._grids = {row: self._grid(row) for row in spaces} if settings.sampler == "grid" else {}
         self._budget = {row: min(trials, len(self._grids.get(row, range(trials)))) for row in spaces}
-        self._warm_starts = {row: self._warm(row, trial_images) for row in spaces}
+        self._warm_starts = {row: self._warm(row, trial_images, row in normalized) for row in spaces}
         self.given_up = [row for row, budget in self._budget.items() if budget == 0]
         self._asked: dict[str, set[int]] = {row: set() for row in spaces}
         self._running: dict[tuple[str, int], optuna.Trial] = {}
@@ -195,7 +196,7 @@ class Search:
             return trials
         return self._rungs.judged_again(trials, lambda trial: self._sets_bar(row, trial))
 
-    def _warm(self, row: str, trial_images: int | None) -> list[dict[str, Value]]:
+    def _warm(self, row: str, trial_images: int | None, normalized: bool) -> list[dict[str, Value]]:
         """Configurations to begin with: one, and more where they are no more than a third of the row's trials, or of
         the whole ones that its images pay for."""
         if self._grids or not self._settings.warm_start:
@@ -203,7 +204,7 @@ class Search:
         trials = self._budget[row]
         if trial_images and self._limit and self._limit[0] == "images":
             trials = min(trials, int(self._limit[1]) // trial_images)
-        starts = warm_starts(self._spaces[row], trial_images)[: max(1, trials // 3)]
+        starts = warm_starts(self._spaces[row], trial_images, normalized=normalized)[: max(1, trials // 3)]
         return [values for values in starts if self._is_admitted(row, values)]
 
     def _is_warm(self, row: str, index: int) -> bool:

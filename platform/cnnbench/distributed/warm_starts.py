@@ -2,7 +2,9 @@
 
 The usual weight decay is one for a long training on a large data set; for a shorter one it is too small. By the rule of
 normalised weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101, appendix B.1) it goes by √(b / BT): b images in an
-optimizer step, BT images that a training sees.
+optimizer step, BT images that a training sees. That holds where normalisations undo the scale of the weights before
+them, and decay sets how fast these turn (van Laarhoven 2017, arXiv:1706.05350); in a network without any, a large one
+makes the outputs small.
 """
 
 import math
@@ -18,15 +20,16 @@ FAST = 3.0  # times the usual learning rate, the knob that matters most (arXiv:1
 USUAL_IMAGES, USUAL_BATCH = 200 * 50_000, 128
 
 
-def warm_starts(space: Space, trial_images: int | None = None) -> list[dict[str, Value]]:
+def warm_starts(space: Space, trial_images: int | None = None, *, normalized: bool = True) -> list[dict[str, Value]]:
     """The usual values; and the same at a higher learning rate, with the weight decay that suits ``trial_images``,
     images that a whole trial trains on, each as often as it does (None: the usual one). As far as ``space`` has them;
-    one alone where both are the same."""
+    one alone where both are the same. normalized: whether the architecture as it is has normalisations; a trial without
+    any has the usual weight decay."""
     usual = usual_values(space)
     values = dict(usual)
     if isinstance(usual_rate := usual.get("lr"), float):
         _move("lr", FAST * usual_rate, space, values)
-    if trial_images is not None:
+    if trial_images is not None and _normalizes(values, normalized):
         _move("weight_decay", suitable_weight_decay(trial_images, usual), space, values)
     return [usual] if values == usual else [usual, values]
 
@@ -36,6 +39,12 @@ def suitable_weight_decay(trial_images: int, values: Mapping[str, Value]) -> flo
     sizes = (values.get(name, KNOBS[name].default) for name in ("batch_size", "accumulation_steps"))
     steps = trial_images / math.prod(size for size in sizes if isinstance(size, int))
     return Recipe().weight_decay * math.sqrt(USUAL_IMAGES / USUAL_BATCH / steps)
+
+
+def _normalizes(values: Mapping[str, Value], normalized: bool) -> bool:
+    """Whether a network has normalisations with the component that ``values`` may put in their place."""
+    component = values.get("normalization", ORIGINAL)
+    return normalized if component == ORIGINAL else component != "none"
 
 
 def _move(name: str, value: float, space: Space, values: dict[str, Value]) -> None:
