@@ -272,7 +272,8 @@ def _descends(process: int, ancestor: int) -> bool:
 
 
 def test_two_ddp_workers_train_the_same_final_as_one(tmp_path):
-    """LeNet-5 has no batch normalisation, and a recipe's batch is shared by the workers: the curves agree."""
+    """LeNet-5 has no batch normalisation, and a recipe's batch is shared by the workers: the curves agree, at a learning
+    rate at which no rounding grows."""
     study = STUDY.replace(", {name: simple_cnn, width: 0.25}", "").replace(
         "seeds: 6", "seeds: 1, few_seeds_reason: test"
     )
@@ -282,12 +283,12 @@ def test_two_ddp_workers_train_the_same_final_as_one(tmp_path):
         folder = tmp_path / str(workers)
         folder.mkdir()
         place = Place(folder, study)
-        place.run("--set", f"finals.workers={workers}")
+        place.run("--set", f"finals.workers={workers}", "--set", "space.lr=0.02")
         (final,) = (r for r in place.records() if r.stage == "final" and r.control is None)
         assert final.status == "completed" and final.machine.workers == workers, final.reason
         assert final.speed is not None
         curves.append([point.train_loss for point in final.epochs])
-    assert curves[1] == pytest.approx(curves[0], rel=1e-3)
+    assert curves[1] == pytest.approx(curves[0], rel=1e-5)
 
 
 def test_a_search_that_a_time_limit_ended_is_not_taken_up_again_after_its_finals(tmp_path):
