@@ -272,8 +272,8 @@ def _descends(process: int, ancestor: int) -> bool:
 
 
 def test_two_ddp_workers_train_the_same_final_as_one(tmp_path):
-    """LeNet-5 has no batch normalisation, and a recipe's batch is shared by the workers: the curves agree, at a learning
-    rate at which no rounding grows."""
+    """LeNet-5 has no batch normalisation, and a recipe's batch is shared by the workers: the curves agree, at a
+    learning rate at which no rounding grows."""
     study = STUDY.replace(", {name: simple_cnn, width: 0.25}", "").replace(
         "seeds: 6", "seeds: 1, few_seeds_reason: test"
     )
