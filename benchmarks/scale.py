@@ -122,7 +122,7 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     recorder = Recorder(asked, material.split, Ledger(asked.folder / "ledger.jsonl"), [tracking])
     run_stage(
         SearchStage(asked, rows, recorder, 0.0, search), tune.with_parameters(simulated_trial, facts=facts),
-        resources={"cpu": 1}, concurrent=2, reuse=True, folder=Path(folder) / "tune",
+        resources={"cpu": 1}, concurrent=2, folder=Path(folder) / "tune",
         interrupted=threading.Event(), say=print,
     )  # fmt: skip
     shipped = tracking.close()

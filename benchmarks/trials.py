@@ -1,6 +1,7 @@
-"""What a trial costs beyond its compute: cnnbench, a plain Tune function, and a TorchTrainer nested in a Tune function.
+"""What a trial costs beyond its compute: cnnbench, a plain Tune function, and a TorchTrainer nested in a Tune function;
+cnnbench and the nested trainer also with two DDP workers.
 
-    make bench-trials           (about 12 minutes on two cores, most of it the nested trainer's)
+    make bench-trials           (about 20 minutes on two cores, most of it the nested trainer's)
 
 The same 16 trials of about 1.5 s of compute in each: a small network on scikit-learn's digits, one trial at a time, on
 one local Ray, in one run. Overhead of a trial: the time from the end of the one before to its own end, less the seconds
@@ -25,14 +26,15 @@ from ray import tune
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import cluster, machine
+from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import open_sources
-from cnnbench.distributed.spec import TrialSpec, content
+from cnnbench.distributed.spec import MaterialRef, TrialSpec, content
 from cnnbench.distributed.stages import Recorder, SearchStage
-from cnnbench.distributed.trial import MaterialRef, run_trial, tune_trial
+from cnnbench.distributed.trial import run_trial, tune_trial
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
 from cnnbench.study import Study, parse
@@ -42,7 +44,7 @@ COMPUTE_S = 1.5
 OUT = Path("build/bench/trials.json")
 
 
-def study(folder: str, trials: int, epochs: int) -> Study:
+def study(folder: str, trials: int, epochs: int, workers: int = 1) -> Study:
     text = f"""
 study: bench
 data: {{dataset: digits, image_size: 16}}
@@ -50,7 +52,7 @@ architectures: [{{name: simple_cnn, width: 0.5}}]
 space: {{lr: {{float: [0.01, 0.1], log: true}}}}
 budget: {{trials: {trials}, epochs: {epochs}}}
 search: {{sampler: tpe, pruner: none}}
-resources: {{concurrent_trials: 1, cluster: local}}
+resources: {{concurrent_trials: 1, workers: {workers}, cluster: local}}
 precision: fp32
 storage: {folder}
 """
@@ -60,7 +62,8 @@ storage: {folder}
 class Clock:
     """Ends of trials and their seconds of compute, as a stage's observer and as a Tune callback."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
         self.ends: list[float] = []
         self.compute: list[float] = []
 
@@ -74,7 +77,7 @@ class Clock:
     def note(self, progress: Any, text: str) -> None: ...
     def finished(self, record: Any) -> None:
         assert record.status == "completed", record.reason
-        self.add(record.budget.device_seconds)
+        self.add(record.budget.device_seconds / self.workers)
 
     def overheads(self) -> list[float]:
         """Of every trial but the first, seconds."""
@@ -101,14 +104,15 @@ def plain(config: dict[str, Any], material: MaterialRef) -> None:
     run_trial(TrialSpec.from_config(config), ray.get(material.ref), torch.device("cpu"), tune.report)
 
 
-def nested(config: dict[str, Any], material: MaterialRef, storage: str) -> None:
+def nested(config: dict[str, Any], material: MaterialRef, storage: str, workers: int) -> None:
     """The same training in a TorchTrainer nested in a Tune function, as the documentation has it."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
     TorchTrainer(
-        nested_worker, train_loop_config={**config, "material": material}, scaling_config=ScalingConfig(num_workers=1),
+        nested_worker, train_loop_config={**config, "material": material},
+        scaling_config=ScalingConfig(num_workers=workers),
         run_config=RunConfig(storage_path=storage, callbacks=[TuneReportCallback()]),
     ).fit()  # fmt: skip
 
@@ -136,12 +140,12 @@ def tracking_ms(folder: str, epochs: int = 2000) -> list[float]:
 class Table:
     """A search stage and its observers for ``trials`` trials, as ``cnnbench run`` has them."""
 
-    def __init__(self, folder: str, trials: int, epochs: int, material: Material) -> None:
-        self.study = study(folder, trials, epochs)
+    def __init__(self, folder: str, trials: int, epochs: int, material: Material, workers: int = 1) -> None:
+        self.study = study(folder, trials, epochs, workers)
         rows = plan_rows(self.study, channels=material.channels, classes=len(material.classes))
         spaces = {label: row.space for label, row in rows.items()}
         search = Search(self.study.search, trials, spaces, self.study.folder / "optuna.journal")
-        self.tracking, self.clock = Tracking(self.study), Clock()
+        self.tracking, self.clock = Tracking(self.study), Clock(workers)
         ledger = Ledger(self.study.folder / "ledger.jsonl")
         recorder = Recorder(self.study, material.split, ledger, [self.tracking, self.clock])
         self.stage = SearchStage(self.study, rows, recorder, 0.0, search)
@@ -178,25 +182,31 @@ def main() -> None:
         tracking = tracking_ms(folder)
         with cluster.connected(base.resources, Path(folder) / "ray.log"):
             ref = MaterialRef(ray.put(material))
-            mine = Table(f"{folder}/cnnbench", trials, epochs, material)
-            run_stage(
-                mine.stage, tune.with_parameters(tune_trial, material=ref), resources={"cpu": 1}, concurrent=1,
-                reuse=True, folder=Path(folder) / "tune-a", interrupted=threading.Event(), say=print,
-            )  # fmt: skip
-            mine.tracking.close()
-            clocks["cnnbench"] = mine.clock
-            configs = [spec.as_config() for spec in Table(f"{folder}/specs", trials, epochs, material).specs()]
-            ways = {
-                "plain Tune function": (tune.with_parameters(plain, material=ref), {"cpu": 1}),
-                "TorchTrainer nested in Tune": (
-                    tune.with_parameters(nested, material=ref, storage=f"{folder}/train"),
-                    tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}]),
-                ),
+            anywhere, on_head = {"cpu": 1}, tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+            ours: dict[str, tuple[int, Any, Any]] = {
+                "cnnbench": (1, tune.with_parameters(tune_trial, material=ref), anywhere),
+                "cnnbench, 2 workers": (2, distributed_trials(ref, f"{folder}/train-a"), on_head),
             }
-            for name, (trainable, resources) in ways.items():
+            for name, (workers, trainable, resources) in ours.items():
+                mine = Table(f"{folder}/{name}", trials, epochs, material, workers)
+                run_stage(
+                    mine.stage, trainable, resources=resources, concurrent=1, folder=Path(folder) / f"tune-{workers}",
+                    interrupted=threading.Event(), say=print,
+                )  # fmt: skip
+                mine.tracking.close()
+                clocks[name] = mine.clock
+            theirs: dict[str, tuple[int, Any, Any]] = {
+                "plain Tune function": (1, tune.with_parameters(plain, material=ref), anywhere)
+            }
+            for workers, name in ((1, "TorchTrainer nested in Tune"), (2, "the same, 2 workers")):
+                storage = f"{folder}/train-{workers}"
+                trainer = tune.with_parameters(nested, material=ref, storage=storage, workers=workers)
+                theirs[name] = (workers, trainer, on_head)
+            for name, (workers, trainable, resources) in theirs.items():
                 clocks[name] = Clock()
+                specs = Table(f"{folder}/specs of {name}", trials, epochs, material, workers).specs()
                 tune.run(
-                    trainable, config={"spec": tune.grid_search([config["spec"] for config in configs])},
+                    trainable, config={"spec": tune.grid_search([spec.as_config()["spec"] for spec in specs])},
                     resources_per_trial=resources, max_concurrent_trials=1, verbose=0, reuse_actors=False,
                     callbacks=[Ends(clocks[name])], storage_path=f"{folder}/{len(clocks)}",
                     trial_dirname_creator=lambda trial: trial.trial_id,
@@ -211,8 +221,8 @@ def main() -> None:
         }
         for name, clock in clocks.items()
     }
-    ours = figures["cnnbench"]["overhead_s_median"]
-    ratios = {name: round(figure["overhead_s_median"] / ours, 1) for name, figure in figures.items()}
+    least = figures["cnnbench"]["overhead_s_median"]
+    ratios = {name: round(figure["overhead_s_median"] / least, 1) for name, figure in figures.items()}
     print(f"{'':30}{'compute, s':>12}{'overhead, s':>13}{'min':>8}{'max':>8}{'runs':>6}{'ratio':>8}")
     for name, figure in figures.items():
         cells = [f"{figure['compute_s_median']:12.2f}", f"{figure['overhead_s_median']:13.3f}"]

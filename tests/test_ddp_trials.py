@@ -1,5 +1,5 @@
-"""Trials of two DDP workers on a real Ray, one after another: one is called off, one loses a rank, and the driver is
-slow to fetch what they report last."""
+"""Trials of two DDP workers on a real Ray, one after another: the ranks stay from trial to trial. One is called off,
+one loses a rank, one raises, and of one the driver is slow to fetch what it reports last."""
 
 import os
 import re
@@ -15,18 +15,16 @@ import numpy as np
 import pytest
 import ray
 import torch
-from ray import tune as ray_tune
 from ray.util import placement_group, remove_placement_group
 from torch import Tensor, nn
 
 from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
 from cnnbench.distributed import cluster
-from cnnbench.distributed.ddp import distributed_trial
+from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.placements import waited_for
-from cnnbench.distributed.spec import Progress, TrialSpec
-from cnnbench.distributed.trial import MaterialRef
+from cnnbench.distributed.spec import MaterialRef, Progress, TrialSpec
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import Split
 from cnnbench.study import Resources
@@ -34,34 +32,38 @@ from cnnbench.study import Resources
 pytestmark = pytest.mark.ray
 
 EPOCHS = 2
-CALLED_OFF, LOSES_A_RANK, ORDINARY = "t0", "t1", "t2"
-MARK = "CNNBENCH_TEST_DEATH"  # the file that says that a rank has died before
+ORDINARY, CALLED_OFF, AFTER_IT, LOSES_A_RANK, RAISES = "t0", "t1", "t2", "t3", "t4"
+FOLDER = "CNNBENCH_TEST_FOLDER"  # its file "fault" says what rank 1 is to do, "builds" which processes built a network
 
 
-class Dying(nn.Sequential):
-    """Rank 1's process dies in its first training step, unless the file that MARK names is missing or filled."""
+class Faulty(nn.Sequential):
+    """Rank 1 does in its next training step what the file says, once."""
 
     def forward(self, x: Tensor) -> Tensor:
-        mark = Path(os.environ[MARK])
-        if self.training and os.environ.get("RANK") == "1" and mark.exists() and not mark.read_text():
-            mark.write_text("died")
-            os.kill(os.getpid(), signal.SIGKILL)
+        fault = Path(os.environ[FOLDER]) / "fault"
+        if self.training and os.environ["RANK"] == "1" and (wanted := fault.read_text()):
+            fault.write_text("")
+            if wanted == LOSES_A_RANK:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("so that it fails")
         output: Tensor = super().forward(x)
         return output
 
 
 def network(num_classes: int, in_channels: int) -> nn.Module:
-    return Dying(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * in_channels, num_classes))
+    with (Path(os.environ[FOLDER]) / "builds").open("a") as builds:
+        builds.write(f"{os.environ['RANK']} {os.getpid()}\n")
+    return Faulty(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * in_channels, num_classes))
 
 
 class Stage:
-    """Three trials. The first is called off after an epoch; the others' last epoch takes the driver 10 seconds."""
+    """Five trials. One is called off after its first epoch; another's last epoch takes the driver 10 seconds."""
 
     name = "ddp"
 
     def __init__(self, folder: Path) -> None:
-        self.left = [_spec(folder, name) for name in (CALLED_OFF, LOSES_A_RANK, ORDINARY)]
-        self.mark = folder / "death"
+        self.left = [_spec(folder, name) for name in (ORDINARY, CALLED_OFF, AFTER_IT, LOSES_A_RANK, RAISES)]
+        self.folder = folder
         self.waited_for: str | None = None
         self.ended: dict[str, tuple[str, str, int]] = {}
         self.epochs: dict[str, list[int]] = {}
@@ -70,8 +72,8 @@ class Stage:
         return self.left.pop(0) if self.left else None
 
     def started(self, progress: Progress) -> None:
-        if progress.spec.trial_id == LOSES_A_RANK:
-            self.mark.touch()
+        trial = progress.spec.trial_id
+        (self.folder / "fault").write_text(trial if trial in (LOSES_A_RANK, RAISES) else "")
 
     def retried(self, progress: Progress, reason: str) -> None:
         assert reason.startswith("its workers were lost"), reason
@@ -83,13 +85,18 @@ class Stage:
         self.epochs.setdefault(trial, []).append(point["epoch"])
         if trial == CALLED_OFF:
             return "called off"
-        if point["epoch"] == EPOCHS:
-            time.sleep(10.0)  # its workers are gone by then, and its last report not yet fetched
+        if trial == ORDINARY and point["epoch"] == EPOCHS:
+            time.sleep(10.0)  # its ranks have long asked for the next one then
         return None
 
     def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
         assert progress.spec.trial_id not in self.ended
         self.ended[progress.spec.trial_id] = (status, reason, progress.retries)
+
+    def processes(self, rank: int) -> list[int]:
+        """Those that built this rank's networks, in order."""
+        builds = [line.split() for line in (self.folder / "builds").read_text().splitlines()]
+        return [int(process) for of, process in builds if int(of) == rank]
 
 
 def _spec(folder: Path, name: str) -> TrialSpec:
@@ -115,18 +122,17 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("ddp")
     stage = Stage(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MARK, str(stage.mark))  # Ray's processes inherit both
+        patch.setenv(FOLDER, str(folder))  # Ray's processes inherit both
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         with cluster.connected(Resources(cluster="local"), folder / "ray.log"):
             too_much = placement_group([{"CPU": 500.0}, {"CPU": 500.0}])
             stage.waited_for = waited_for()
             remove_placement_group(too_much)
             ref = MaterialRef(ray.put(_material()))
-            trainable = ray_tune.with_parameters(distributed_trial, material=ref, storage=str(folder / "train"))
             placement = cluster.Share(workers=2, cpus=1, gpus=0).placement()
             run_stage(
-                stage, trainable, resources=placement, concurrent=1, reuse=False, folder=folder / "tune",
-                interrupted=threading.Event(), say=lambda line: print(line, file=sys.stderr),
+                stage, distributed_trials(ref, str(folder / "train")), resources=placement, concurrent=1,
+                folder=folder / "tune", interrupted=threading.Event(), say=lambda line: print(line, file=sys.stderr),
             )  # fmt: skip
     return stage
 
@@ -135,15 +141,30 @@ def test_what_is_waited_for_is_said_in_cpus(stage):
     assert re.fullmatch(r"1000 CPUs are wanted, (\d+) of \1 are free", stage.waited_for)
 
 
-def test_a_trial_that_is_called_off_gives_its_places_to_the_next(stage):
+def test_every_trial_ends_once(stage):
+    assert set(stage.ended) == {ORDINARY, CALLED_OFF, AFTER_IT, LOSES_A_RANK, RAISES}
+
+
+def test_the_ranks_stay_from_trial_to_trial_until_one_is_lost(stage):
+    for rank in (0, 1):
+        first, *others = stage.processes(rank)
+        assert others[:3] == [first] * 3, "four trials, the last of which loses a rank"
+        again, *others = others[3:]
+        assert again != first and others == [again], "that one once more, and the last"
+
+
+def test_a_trial_that_is_called_off_makes_way_for_the_next(stage):
     assert stage.ended[CALLED_OFF] == ("pruned", "after epoch 1, called off", 0)
-    assert set(stage.ended) == {CALLED_OFF, LOSES_A_RANK, ORDINARY}
+    assert stage.ended[AFTER_IT] == ("completed", "", 0) and stage.epochs[AFTER_IT] == [1, 2]
 
 
 def test_a_trial_that_loses_a_rank_is_run_again(stage):
-    assert stage.mark.read_text() == "died"
     assert stage.ended[LOSES_A_RANK] == ("completed", "", 1) and stage.epochs[LOSES_A_RANK] == [1, 2]
 
 
-def test_a_slow_driver_hears_the_end_of_a_trial_whose_workers_are_gone_by_then(stage):
+def test_a_trial_that_raises_on_one_rank_is_not(stage):
+    assert stage.ended[RAISES] == ("failed", "ValueError: so that it fails", 0)
+
+
+def test_a_slow_driver_hears_the_end_of_a_trial_whose_ranks_wait_for_the_next(stage):
     assert stage.ended[ORDINARY] == ("completed", "", 0) and stage.epochs[ORDINARY] == [1, 2]

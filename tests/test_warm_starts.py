@@ -58,7 +58,7 @@ def test_the_next_trial_is_the_same_at_a_higher_learning_rate(tmp_path):
 
 
 def test_they_are_no_more_than_a_third_of_the_whole_trials_that_the_images_pay_for(tmp_path):
-    starts = warm_starts(USUAL, 1000)
+    starts = warm_starts(USUAL, 1000, normalized=True)
     enough, too_few = ({"trial_images": 1000, "limit": ("images", amount)} for amount in (6000.0, 5999.0))
     assert ask(tmp_path / "1", USUAL, 50, 2, **enough) == starts
     assert ask(tmp_path / "2", USUAL, 50, 2, **too_few)[1] not in starts
@@ -66,10 +66,13 @@ def test_they_are_no_more_than_a_third_of_the_whole_trials_that_the_images_pay_f
 
 def test_a_range_bounds_it_and_none_is_tried_twice():
     narrow = {"lr": FloatRange(0.05, 0.2), "weight_decay": FloatRange(1e-4, 1e-3)}
-    assert warm_starts(narrow, CIFAR // 100) == [{"lr": 0.1, "weight_decay": 5e-4}, {"lr": 0.2, "weight_decay": 1e-3}]
-    assert warm_starts({"lr": FloatRange(0.05, 0.1)}) == [{"lr": 0.1}]
+    assert warm_starts(narrow, CIFAR // 100, normalized=True) == [
+        {"lr": 0.1, "weight_decay": 5e-4},
+        {"lr": 0.2, "weight_decay": 1e-3},
+    ]
+    assert warm_starts({"lr": FloatRange(0.05, 0.1)}, normalized=True) == [{"lr": 0.1}]
     fixed = {"lr": Fixed(0.2), "momentum": FloatRange(0.0, 0.99), "weight_decay": Fixed(0.01)}
-    assert warm_starts(fixed, CIFAR // 100) == [{"lr": 0.2, "momentum": 0.9, "weight_decay": 0.01}]
+    assert warm_starts(fixed, CIFAR // 100, normalized=True) == [{"lr": 0.2, "momentum": 0.9, "weight_decay": 0.01}]
 
 
 def test_the_usual_weight_decay_is_that_of_two_hundred_epochs_on_cifar():
@@ -82,12 +85,12 @@ def test_the_usual_weight_decay_is_that_of_two_hundred_epochs_on_cifar():
 
 def test_the_higher_learning_rate_comes_with_the_weight_decay_for_so_few_images():
     space = {**USUAL, "weight_decay": FloatRange(1e-5, 0.1, log=True)}
-    first, second = warm_starts(space, CIFAR // 100)
+    first, second = warm_starts(space, CIFAR // 100, normalized=True)
     decay = suitable_weight_decay(CIFAR // 100, {"batch_size": 48})
     assert (first["weight_decay"], second["weight_decay"]) == (5e-4, decay)
     assert {**second, "weight_decay": 5e-4, "lr": 0.1} == first
     nested = {"optimizer": Choice({"sgd": {"weight_decay": FloatRange(1e-5, 1e-3)}})}
-    assert [start["weight_decay"] for start in warm_starts(nested, CIFAR // 100)] == [5e-4, 1e-3]
+    assert [start["weight_decay"] for start in warm_starts(nested, CIFAR // 100, normalized=True)] == [5e-4, 1e-3]
 
 
 def test_a_network_without_normalisations_keeps_its_usual_weight_decay():

@@ -13,7 +13,7 @@ from ray import tune as ray_tune
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import cluster, controls, optuna_store
 from cnnbench.distributed.constraints import admission
-from cnnbench.distributed.ddp import distributed_trial
+from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.lock import held
 from cnnbench.distributed.material import Material
@@ -25,8 +25,9 @@ from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import Sources, open_sources
+from cnnbench.distributed.spec import MaterialRef
 from cnnbench.distributed.stages import FinalsStage, Observer, RecordedStage, Recorder, SearchStage, freeze
-from cnnbench.distributed.trial import MaterialRef, tune_trial
+from cnnbench.distributed.trial import tune_trial
 from cnnbench.distributed.tune import interruptible, run_stage
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.spool import SPOOL, unfinished
@@ -188,14 +189,13 @@ def run_trials(
     """A stage's trials, on Ray; say: for what they wait for. Raises Interrupted."""
     ref = MaterialRef(ray.put(material))
     if share.workers > 1:
-        storage = shared_place(study, "train")
-        trainable = ray_tune.with_parameters(distributed_trial, material=ref, storage=storage)
+        trainable = distributed_trials(ref, storage=shared_place(study, "train"))
     else:
         trainable = ray_tune.with_parameters(tune_trial, material=ref)
     slots = cluster.Slots(study.resources, share, lambda: stage.waiting)
     try:
         run_stage(
-            stage, trainable, resources=share.placement(), concurrent=slots, reuse=share.workers == 1,
+            stage, trainable, resources=share.placement(), concurrent=slots,
             folder=study.folder / "tune", interrupted=interrupted, say=say, time_limit_s=limit_s,
         )  # fmt: skip
     finally:

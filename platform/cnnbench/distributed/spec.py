@@ -1,4 +1,4 @@
-"""What crosses between the driver and a trial's process: plain values, as JSON."""
+"""What crosses between the driver and a trial's process: plain values, as JSON, and where its images are."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class MaterialRef:
+    """Where the stage's material lies in Ray's object store; inside an object, so that Ray hands on the reference."""
+
+    ref: Any
 
 
 @dataclass(frozen=True)

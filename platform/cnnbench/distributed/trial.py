@@ -6,7 +6,7 @@
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -21,7 +21,7 @@ from cnnbench.distributed import machine
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.seclusion import seclude
-from cnnbench.distributed.spec import TrialSpec, payload
+from cnnbench.distributed.spec import MaterialRef, TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
 from cnnbench.precision import Precision
@@ -34,13 +34,6 @@ from cnnbench.training.repeatable import make_repeatable
 
 log = logging.getLogger(__name__)
 Report = Callable[[dict[str, str]], None]
-
-
-@dataclass(frozen=True)
-class MaterialRef:
-    """Where the stage's material lies in Ray's object store; inside an object, so that Ray hands on the reference."""
-
-    ref: Any
 
 
 _placed: dict[str, tuple[Images, Images]] = {}  # a warm process keeps its images, on the device, between trials

@@ -325,7 +325,6 @@ def run_stage(
     *,
     resources: Any,
     concurrent: int | Callable[[int], int],
-    reuse: bool,
     folder: Path,
     interrupted: threading.Event,
     say: Callable[[str], None],
@@ -334,13 +333,12 @@ def run_stage(
     """Runs a stage until it has no trial left, or ``time_limit_s`` has passed and the running ones are finished.
 
     resources: Tune's resources of one trial; concurrent: trials at once, or what says so, given how many run now;
-    reuse: keep a trial's process warm for the next; say: a line for the user, if trials wait for resources. Raises
-    Interrupted, and what the stage itself raised.
+    say: a line for the user, if trials wait for resources. Raises Interrupted, and what the stage itself raised.
     """
     slots = (lambda running: concurrent) if isinstance(concurrent, int) else concurrent
     table = _Table(stage, time_limit_s, interrupted)
     try:
-        _run(table, stage.name, trainable, resources, slots, reuse, folder, say)
+        _run(table, stage.name, trainable, resources, slots, folder, say)
     except Exception:
         if table.fault is None:
             raise
@@ -351,7 +349,7 @@ def run_stage(
 
 
 def _run(
-    table: _Table, name: str, trainable: Callable[..., Any], resources: Any, slots: Callable[[int], int], reuse: bool,
+    table: _Table, name: str, trainable: Callable[..., Any], resources: Any, slots: Callable[[int], int],
     folder: Path, say: Callable[[str], None],
 ) -> None:  # fmt: skip
     tune.run(
@@ -361,7 +359,7 @@ def _run(
         search_alg=_Asker(table, slots),
         scheduler=_Referee(table),
         resources_per_trial=resources,
-        reuse_actors=reuse,
+        reuse_actors=True,  # a trial's process is kept warm for the next
         trial_name_creator=_trial_name,
         trial_dirname_creator=_trial_name,
         raise_on_failed_trial=False,

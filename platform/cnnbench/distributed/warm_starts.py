@@ -20,7 +20,7 @@ FAST = 3.0  # times the usual learning rate, the knob that matters most (arXiv:1
 USUAL_IMAGES, USUAL_BATCH = 200 * 50_000, 128
 
 
-def warm_starts(space: Space, trial_images: int | None = None, *, normalized: bool = True) -> list[dict[str, Value]]:
+def warm_starts(space: Space, trial_images: int | None = None, *, normalized: bool) -> list[dict[str, Value]]:
     """The usual values; and the same at a higher learning rate, with the weight decay that suits ``trial_images``,
     images that a whole trial trains on, each as often as it does (None: the usual one). As far as ``space`` has them;
     one alone where both are the same. normalized: whether the architecture as it is has normalisations; a trial without
@@ -29,7 +29,7 @@ def warm_starts(space: Space, trial_images: int | None = None, *, normalized: bo
     values = dict(usual)
     if isinstance(usual_rate := usual.get("lr"), float):
         _move("lr", FAST * usual_rate, space, values)
-    if trial_images is not None and _normalizes(values, normalized):
+    if trial_images is not None and _has_normalizations(values, normalized):
         _move("weight_decay", suitable_weight_decay(trial_images, usual), space, values)
     return [usual] if values == usual else [usual, values]
 
@@ -41,7 +41,7 @@ def suitable_weight_decay(trial_images: int, values: Mapping[str, Value]) -> flo
     return Recipe().weight_decay * math.sqrt(USUAL_IMAGES / USUAL_BATCH / steps)
 
 
-def _normalizes(values: Mapping[str, Value], normalized: bool) -> bool:
+def _has_normalizations(values: Mapping[str, Value], normalized: bool) -> bool:
     """Whether a network has normalisations with the component that ``values`` may put in their place."""
     component = values.get("normalization", ORIGINAL)
     return normalized if component == ORIGINAL else component != "none"
