@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cnnbench.distributed.mailbox import Mailbox
@@ -10,7 +11,9 @@ SAID = {"payload": "an epoch"}
 
 
 def played(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
+    """In a thread of its own: a browser's test leaves its event loop running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def test_every_rank_gets_every_trial_in_its_order():

@@ -26,7 +26,7 @@ from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import Sources, open_sources
 from cnnbench.distributed.spec import MaterialRef
-from cnnbench.distributed.stages import FinalsStage, Observer, RecordedStage, Recorder, SearchStage, freeze
+from cnnbench.distributed.stages import FinalsStage, Observer, RecordedStage, Recorder, SearchStage, Succession, freeze
 from cnnbench.distributed.trial import tune_trial
 from cnnbench.distributed.tune import interruptible, run_stage
 from cnnbench.ledger import Ledger, Reading, TrialRecord
@@ -158,27 +158,31 @@ def _finals(
     material = sources.for_finals()  # the test images are read here, and not before
     recorder.split = material.split
     seeds = range(study.finals.first_seed, study.finals.first_seed + study.finals.seeds)
-    stage = FinalsStage(study, rows, recorder, share.gpus, winners, seeds=seeds)
-    view.stage("finals", stage.total, [r for r in recorder.records if r.stage == "final" and r.control is None])
-    if stage.left:
-        run_trials(stage, material, share, study, interrupted, view.say)
-    if not controls.has_majority(recorder.records):
-        controls.record_majority(recorder, material)
-    best = controls.best_row(recorder.records, list(rows), study.finals.seeds)
-    if best is None:
-        return
-    row, winner = controls.again(rows[best], winners[best])
-    stage = FinalsStage(
-        study, {row.label: row}, recorder, share.gpus, {row.label: winner},
-        seeds=[seed + controls.SEED_OFFSET for seed in seeds], control="a/a",
-    )  # fmt: skip
-    view.stage("controls", stage.total, [r for r in recorder.records if r.control == "a/a" and r.row == row.label])
-    if stage.left:
+    finals = FinalsStage(study, rows, recorder, share.gpus, winners, seeds=seeds)
+    view.stage("finals", finals.total, [r for r in recorder.records if r.stage == "final" and r.control is None])
+
+    def control() -> FinalsStage | None:
+        if not controls.has_majority(recorder.records):
+            controls.record_majority(recorder, material)
+        best = controls.best_row(recorder.records, list(rows), study.finals.seeds)
+        if best is None:
+            return None
+        row, winner = controls.again(rows[best], winners[best])
+        repeated = FinalsStage(
+            study, {row.label: row}, recorder, share.gpus, {row.label: winner},
+            seeds=[seed + controls.SEED_OFFSET for seed in seeds], control="a/a",
+        )  # fmt: skip
+        done = [r for r in recorder.records if r.control == "a/a" and r.row == row.label]
+        view.stage("controls", repeated.total, done)
+        return repeated
+
+    stage = Succession(finals, control)
+    if stage.waiting:
         run_trials(stage, material, share, study, interrupted, view.say)
 
 
 def run_trials(
-    stage: RecordedStage,
+    stage: RecordedStage | Succession,
     material: Material,
     share: cluster.Share,
     study: Study,

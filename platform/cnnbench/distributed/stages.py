@@ -1,5 +1,5 @@
-"""The two stages of a study: the search, and the finals of what it found. Each hands out trials, and writes a ledger
-line when one ends."""
+"""The stages of a study: the search, the finals of what it found, and their control. Each hands out trials, and writes
+a ledger line when one ends."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -277,12 +277,13 @@ def freeze(rows: Sequence[str], records: Sequence[TrialRecord], path: Path) -> d
 class FinalsStage(RecordedStage):
     """Each winner with each seed: the same seeds for every row, row by row within a seed."""
 
+    name = "finals"
+
     def __init__(
         self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, winners: Mapping[str, Winner],
         *, seeds: Sequence[int], control: Literal["a/a"] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(study, rows, recorder, gpus)
-        self.name = "controls" if control else "finals"
         self._control = control
         done = {record.trial_id for record in recorder.records if record.stage == "final"}
         specs = [self._final(winner, index, seed) for index, seed in enumerate(seeds) for winner in winners.values()]
@@ -301,3 +302,47 @@ class FinalsStage(RecordedStage):
         row, workers = self._rows[winner.row], self._study.finals.workers
         spec = self._spec(row, "final", trial_id, index, winner.values, seed, winner.stop_epoch, workers)
         return replace(spec, control=self._control)
+
+
+class Succession:
+    """Two stages in one, which share warm processes: the second is made when every trial of the first has ended."""
+
+    def __init__(self, first: RecordedStage, then: Callable[[], RecordedStage | None]) -> None:
+        """``then`` may see what the first has recorded; None: nothing is left to do."""
+        self.name = first.name
+        self._now = first
+        self._then: Callable[[], RecordedStage | None] | None = then
+        self._flying = 0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._then is not None and self._flying == self._now.waiting == 0:
+            then, self._then = self._then, None
+            self._now = then() or self._now
+
+    @property
+    def waiting(self) -> int:
+        """Trials that were not asked for yet, as far as is known."""
+        return self._now.waiting
+
+    def ask(self) -> TrialSpec | None:
+        spec = self._now.ask()
+        self._flying += spec is not None
+        return spec
+
+    def started(self, progress: Progress) -> None:
+        self._now.started(progress)
+
+    def report(self, progress: Progress, point: Mapping[str, Any]) -> str | None:
+        return self._now.report(progress, point)
+
+    def retried(self, progress: Progress, reason: str) -> None:
+        self._now.retried(progress, reason)
+
+    def note(self, progress: Progress, text: str) -> None:
+        self._now.note(progress, text)
+
+    def finish(self, progress: Progress, status: str, reason: str, end: Mapping[str, Any]) -> None:
+        self._now.finish(progress, status, reason, end)
+        self._flying -= 1
+        self._go_on()
