@@ -35,7 +35,7 @@ class Mailbox:
                 async with asyncio.timeout(self._idle_s):
                     await self._changed.wait_for(lambda: self._is_closed or number < len(self._trials))
             except TimeoutError:
-                self._is_closed = True
+                self._is_closed |= number >= len(self._trials)  # one may have come in the last moment
                 self._changed.notify_all()
             return None if self._is_closed else self._trials[number]
 
