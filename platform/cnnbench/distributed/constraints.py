@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from cnnbench import cost, network
-from cnnbench.catalogue import ORIGINAL
-from cnnbench.components.kinds import KINDS
+from cnnbench.distributed.configuration import put_in
 from cnnbench.distributed.plan import Row, over_limit
 from cnnbench.distributed.search import Admits
 from cnnbench.study import Constraints, Study
@@ -22,7 +21,7 @@ def admission(study: Study, rows: Mapping[str, Row], *, channels: int, classes: 
 
     def admits(label: str, values: Mapping[str, Any]) -> bool:
         row = rows[label]
-        chosen = {kind: value for kind, value in values.items() if kind in KINDS and value not in (None, ORIGINAL)}
+        chosen = put_in(values)
         key = (label, repr(sorted(chosen.items())))
         if key not in known:
             known[key] = not over_limit(study.constraints, _measure(study, row, chosen, channels, classes))

@@ -9,8 +9,8 @@ from statistics import fmean
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import machine
+from cnnbench.distributed.configuration import record_values
 from cnnbench.distributed.plan import Row, plan_rows
-from cnnbench.distributed.search import record_values
 from cnnbench.distributed.stages import Winner
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.row_id import row_id

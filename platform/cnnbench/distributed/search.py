@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from cnnbench import study as study_file
 from cnnbench.data.seeds import derived_seed
+from cnnbench.distributed.configuration import proposed_values
 from cnnbench.distributed.neighbours import NeighbourSampler
 from cnnbench.distributed.optuna_store import new_studies
 from cnnbench.distributed.rungs import Rungs
@@ -263,7 +264,7 @@ class Search:
     def _replay(self, record: TrialRecord) -> None:
         """Puts a finished trial into Optuna as it was, rung by rung, so that later ones are judged against it."""
         space, study = self._spaces[record.row], self._studies[record.row]
-        values = record_values(record)
+        values = proposed_values(record, space)
         study.enqueue_trial({path: values[name] for name, path in _active(space, values)})
         study.sampler = RandomSampler(seed=0)
         trial = study.ask()
@@ -275,12 +276,6 @@ class Search:
             if point.val_accuracy is not None:
                 self.report(record.row, record.index, point.epoch, point.val_accuracy)
         self.tell(record)
-
-
-def record_values(record: TrialRecord) -> dict[str, Value]:
-    """A record's configuration by the names that the space uses."""
-    components = {kind: use.value for kind, use in record.components.items()}
-    return {**record.hyperparameters, **components}
 
 
 def _active(space: Space, values: Mapping[str, Value], prefix: str = "") -> list[tuple[str, str]]:

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from cnnbench.distributed.configuration import hyperparameters, put_in, record_values
 from cnnbench.distributed.machine import commit
 from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.plan import Row
 from cnnbench.distributed.remote_checkpoint import checkpoint_at
-from cnnbench.distributed.search import Search, record_values
+from cnnbench.distributed.search import Search
 from cnnbench.distributed.spec import Progress, TrialSpec, Value
 from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
 from cnnbench.study import Study
-from cnnbench.training.recipe import KNOBS, effective
 from cnnbench.training.whole_file import write_whole
 
 MOST_POINTS = 100  # of a record's curve
@@ -182,11 +182,6 @@ class RecordedStage:
         self, row: Row, stage: Any, trial_id: str, index: int, values: Mapping[str, Value],
         seed: int, stop_epoch: int | None, workers: int,
     ) -> TrialSpec:  # fmt: skip
-        components = {
-            kind: value
-            for kind, value in values.items()
-            if kind not in KNOBS and value is not None and value != "original"
-        }
         return TrialSpec(
             trial_id=trial_id,
             stage=stage,
@@ -197,9 +192,9 @@ class RecordedStage:
             depth=row.architecture.depth,
             stem=row.architecture.stem,
             image_size=self._study.data.image_size,
-            components=components,
+            components=put_in(values),
             left_out=row.left_out,
-            hyperparameters=effective({name: value for name, value in values.items() if name in KNOBS}),
+            hyperparameters=hyperparameters(values),
             seed=seed,
             epochs=self._study.budget.epochs,
             stop_epoch=stop_epoch,

@@ -13,6 +13,7 @@ from cnnbench.components import KindReport, allowed
 from cnnbench.components.kinds import KINDS, NUMBERS
 from cnnbench.components.sites import find
 from cnnbench.components.trace import trace
+from cnnbench.distributed.configuration import put_in
 from cnnbench.distributed.plan import Row, over_limit
 from cnnbench.distributed.stages import Winner
 from cnnbench.space import Choice, Value, values_of, walk
@@ -108,9 +109,7 @@ class _Planner:
             "classes": classes, "channels": channels, "image_size": size,
             "stem": options.stem, "width": options.width, "depth": options.depth,
         }  # fmt: skip
-        self._components = {
-            kind: value for kind, value in winner.values.items() if kind in KINDS and value not in (None, ORIGINAL)
-        }
+        self._components = put_in(winner.values)
         self._reports: dict[tuple[str, Value], KindReport | str] = {}
         with torch.device("meta"):
             plain, _ = network.build(row.architecture.name, **self._given)
