@@ -19,7 +19,7 @@ help:
 	@echo "make check       ruff, mypy, the import rules and, where there is npm, the types of the page's script"
 	@echo "make audit       looks the pinned versions up in a database of known security holes; needs a network"
 	@echo "make bench-NAME  benchmarks/NAME.py, figures in build/bench/NAME.json: report, trials, train, components, scale, search"
-	@echo "make reports     the published reports again, reports/*/, from their ledgers"
+	@echo "make reports     the published reports again, reports/published/*/, from their ledgers"
 	@echo "make matrix      docs/matrix.md: architectures × components, each pair tried (half an hour)"
 	@echo "make matrix-missing  of these, the pairs that the page does not have yet"
 	@echo "make ui          the MLflow UI"
@@ -86,7 +86,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@touch $@
 
 reports: setup
-	@for ledger in reports/*/ledger.jsonl; do \
+	@for ledger in reports/published/*/ledger.jsonl; do \
 	  $(BIN)/cnnbench report "$${ledger%/*}" --out "$${ledger%/*}" || exit 1; \
 	done
 

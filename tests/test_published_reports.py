@@ -9,7 +9,7 @@ import pytest
 from cnnbench.report import write_report
 from cnnbench.report.source import read_source
 
-REPORTS = Path(__file__).parents[1] / "reports"
+REPORTS = Path(__file__).parents[1] / "reports" / "published"
 PUBLISHED = sorted(path.parent for path in REPORTS.glob("*/ledger.jsonl"))
 
 
@@ -36,7 +36,7 @@ def test_a_published_report_equals_what_this_code_makes_of_its_ledger(folder, tm
     made = sorted(path.name for path in tmp_path.iterdir())
     other = [name for name in made if not _same(folder / name, tmp_path / name)]
     assert not other, (
-        f"reports/{folder.name}: {', '.join(other)} is not what this code makes of the ledger: make reports"
+        f"reports/published/{folder.name}: {', '.join(other)} is not what this code makes of the ledger: make reports"
     )
 
 

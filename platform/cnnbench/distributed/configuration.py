@@ -15,7 +15,7 @@ from cnnbench.training.recipe import KNOBS, effective
 
 def put_in(values: Mapping[str, Value]) -> dict[str, str | float]:
     """Of ``values``, the components that replace the architecture's own."""
-    return {kind: value for kind, value in values.items() if kind in KINDS and value not in (None, ORIGINAL)}  # type: ignore[misc]
+    return {kind: value for kind, value in values.items() if kind in KINDS and value not in (None, ORIGINAL)}
 
 
 def hyperparameters(values: Mapping[str, Value]) -> dict[str, Value]:
