@@ -103,10 +103,11 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from ray import tune
 
     from cnnbench.distributed.observe import Tracking
+    from cnnbench.distributed.phases import SearchPhase
     from cnnbench.distributed.plan import plan_rows
+    from cnnbench.distributed.recorder import Recorder
     from cnnbench.distributed.search import Search
     from cnnbench.distributed.sources import open_sources
-    from cnnbench.distributed.stages import Recorder, SearchStage
     from cnnbench.distributed.tune import run_stage
     from cnnbench.ledger import Ledger
 
@@ -119,9 +120,11 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     spaces = {label: row.space for label, row in rows.items()}
     search = Search(asked.search, asked.budget.trials, spaces, asked.folder / "optuna.journal")
     tracking = Tracking(asked)
-    recorder = Recorder(asked, material.split, Ledger(asked.folder / "ledger.jsonl"), [tracking])
+    recorder = Recorder(asked, Ledger(asked.folder / "ledger.jsonl"), [tracking])
+    phase = SearchPhase(asked, rows, recorder, search)
+    phase.begin(0.0, lambda: material)
     run_stage(
-        SearchStage(asked, rows, recorder, 0.0, search), tune.with_parameters(simulated_trial, facts=facts),
+        phase, tune.with_parameters(simulated_trial, facts=facts),
         resources={"cpu": 1}, concurrent=2, folder=Path(folder) / "tune",
         interrupted=threading.Event(), say=print,
     )  # fmt: skip

@@ -187,6 +187,16 @@ def test_a_row_is_found_by_its_name_and_by_its_id(published):
     assert find(published, "lenet5_aa").study.architectures == row.study.architectures
 
 
+def test_a_row_of_ones_own_network_which_has_one_stem_of_its_own_is_found(published):
+    ledger = published / "ledger.jsonl"
+    records = [r.model_copy(update={"options": {"width": 1.0, "stem": "own"}}) for r in Ledger(ledger).read().records]
+    ledger.unlink()
+    for record in records:
+        Ledger(ledger).append(record)
+    (architecture,) = find(published, "lenet5", ["storage=elsewhere"]).study.architectures
+    assert (architecture.name, architecture.stem) == ("lenet5", "auto")
+
+
 @pytest.mark.parametrize(
     ("row", "settings", "message"),
     [

@@ -127,27 +127,22 @@ def reproduce(
     set_: Annotated[
         list[str], typer.Option("--set", metavar="FIELD=VALUE", help="This machine: data.root, resources or storage.")
     ] = [],  # noqa: B006 (typer's way)
+    takeover: Takeover = False,
 ) -> None:
     """Run a leaderboard row again. Exit code 0: as was to be expected of it; 3: it came out otherwise."""
-    from rich.console import Console
-
     from cnnbench.distributed import recorded
-    from cnnbench.distributed import reproduce as again
-    from cnnbench.distributed.tune import Interrupted
-    from cnnbench.progress import StudyView
+    from cnnbench.distributed.reproduce import seeds_of
+    from cnnbench.running import run_again
 
     with _user_errors():
         found = recorded.find(study, row, set_)
-        chosen = again.seeds_of(found, seeds, same=same_seeds)
+        chosen = seeds_of(found, seeds, same=same_seeds)
         typer.echo(found)
-        try:
-            with StudyView(Console(), found.study.study, [], 0, len(chosen)) as view:
-                verdict = again.reproduce(found, view, chosen, allow_different_data=allow_different_data)
-        except (Interrupted, KeyboardInterrupt):
-            typer.echo("\nstopped; the runs that are finished are kept for the same command")
-            raise typer.Exit(130) from None
-    typer.echo(verdict)
-    raise typer.Exit({True: 0, False: 3, None: 1}[verdict.reproduced])
+        options = [*(["--seeds", str(seeds)] if seeds else []), *(["--same-seeds"] if same_seeds else []),
+                   *(["--allow-different-data"] if allow_different_data else [])]  # fmt: skip
+        again = _again("reproduce", study, set_, row, *options)
+        code = run_again(found, chosen, again, allow_different_data=allow_different_data, takeover=takeover)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -280,8 +275,10 @@ def _load(path: Path, overrides: list[str]) -> "Study":
     return load(path, vocabulary(), overrides)
 
 
-def _again(verb: str, path: Path, overrides: list[str]) -> str:
-    return shlex.join(["cnnbench", verb, str(path), *(part for value in overrides for part in ("--set", value))])
+def _again(verb: str, path: Path, overrides: list[str], *others: str) -> str:
+    """The command line that goes on with what this one began."""
+    settings = (part for value in overrides for part in ("--set", value))
+    return shlex.join(["cnnbench", verb, str(path), *others, *settings])
 
 
 def _run(study: "Study", again: str, *, takeover: bool, effects_of: Path | None = None) -> None:

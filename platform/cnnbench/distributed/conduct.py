@@ -1,34 +1,27 @@
 """A whole study: plan, search, freeze, finals. One that was begun is continued: the ledger has what is finished."""
 
 import json
-import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import ray
-from ray import tune as ray_tune
+from functools import partial
+from typing import Any
 
 from cnnbench.catalogue import vocabulary
-from cnnbench.distributed import cluster, controls, optuna_store
+from cnnbench.distributed import optuna_store
 from cnnbench.distributed.constraints import admission
-from cnnbench.distributed.ddp import distributed_trials
-from cnnbench.distributed.head import watched
-from cnnbench.distributed.lock import held
+from cnnbench.distributed.done import finals_begun, study_is_done
+from cnnbench.distributed.freeze import freeze
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import mirrors, shared_place
+from cnnbench.distributed.phases import ControlsPhase, FinalsPhase, SearchPhase
 from cnnbench.distributed.plan import Row, check_budget, plan_rows
-from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.price import write_prediction
 from cnnbench.distributed.probe import choose_precision, probed_rates
+from cnnbench.distributed.recorder import Observer, Recorder
 from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.search import Search
-from cnnbench.distributed.sources import Sources, open_sources
-from cnnbench.distributed.spec import MaterialRef
-from cnnbench.distributed.stages import FinalsStage, Observer, RecordedStage, Recorder, SearchStage, Succession, freeze
-from cnnbench.distributed.trial import tune_trial
-from cnnbench.distributed.tune import interruptible, run_stage
+from cnnbench.distributed.session import View, session
+from cnnbench.distributed.sources import open_sources
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.spool import SPOOL, unfinished
 from cnnbench.study import Architecture, Part, Study, StudyError
@@ -42,11 +35,7 @@ FREE = ("resources", "storage", "shared_storage", "reports", "tracking_uri", "ch
 FREE_UNTIL_FINALS = ("budget.trials",)  # a search that goes on after the test set was read is no longer blind to it
 
 
-class View(Observer, Protocol):
-    """A live view of the study."""
-
-    def stage(self, name: str, total: int, done: Sequence[TrialRecord]) -> None: ...
-    def say(self, line: str) -> None: ...
+FEW_ADMITTED = "hardly any configuration is within the constraints"
 
 
 @dataclass(frozen=True)
@@ -63,147 +52,48 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
     study over. takeover: take it over from a process that is said to run it."""
     sources = open_sources(study.data)
     searching = sources.for_search()
-    rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
+    channels, classes = searching.channels, len(searching.classes)
+    rows = plan_rows(study, channels=channels, classes=classes)
     check_budget(study, len(searching.train_labels))
     if study.search.storage:
         optuna_store.need(study.search.storage)
-    with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
+    with session(study, sources, view, takeover=takeover) as here:
         told = [view, *observers, *mirrors(study, view.say)]
         ledger, reading = opened(study, view)
         continue_study(study, reading.records, searching, view)
-        recorder = Recorder(study, searching.split, ledger, told, list(reading.records), lock.check)
-        found = [record for record in reading.records if record.stage == "search"]
+        recorder = Recorder(study, ledger, told, list(reading.records), here.check_lock)
         if study_is_done(study, rows, recorder.records):
             view.say(f"all {len(recorder.records)} trials of this study are finished; nothing is run again")
         else:
-            # in this order: Ray sets a handler of its own for SIGTERM, which would abort the process
-            with (
-                cluster.connected(study.resources, study.folder / "ray.log"),
-                watched(view.say),
-                interruptible(view.say) as interrupted,
-            ):
-                share = cluster.share(study.resources, study.resources.workers, view.say, interrupted)
-                preflight(study, share, view.say, interrupted)
-                rows = choose_precision(
-                    study, rows, share, channels=searching.channels, classes=len(searching.classes),
-                    records=reading.records, say=view.say,
-                )  # fmt: skip
-                write_prediction(study, probed_rates(study), searching)
-                if not finals_begun(recorder.records):  # else a time limit had ended the search
-                    _search(study, rows, recorder, share, searching, found, view, interrupted)
-                _finals(study, rows, recorder, sources, view, interrupted)
+            rows = choose_precision(
+                study, rows, partial(here.each, workers=study.resources.workers), channels=channels, classes=classes,
+                records=reading.records, say=view.say,
+            )  # fmt: skip
+            write_prediction(study, probed_rates(study), searching)
+            if not finals_begun(recorder.records):  # else a time limit had ended the search
+                search = search_of(study, rows, searching, recorder.records)
+                here.run(SearchPhase(study, rows, recorder, search))
+                for row in search.given_up:
+                    view.say(f"{row}: given up before its budget was spent: {FEW_ADMITTED}")
+            winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
+            if winners:
+                seeds = range(study.finals.first_seed, study.finals.first_seed + study.finals.seeds)
+                here.run(
+                    FinalsPhase(study, rows, recorder, winners, seeds),
+                    ControlsPhase(study, rows, recorder, winners, seeds),
+                )
     return Conducted(tuple(recorder.records), rows)
 
 
-def finals_begun(records: Sequence[TrialRecord]) -> bool:
-    """True once the test set was read: the search is over then, whatever of its budget is left."""
-    return any(record.stage == "final" for record in records)
-
-
-def study_is_done(study: Study, rows: Mapping[str, Row], records: Sequence[TrialRecord]) -> bool:
-    """True if the search is over, and every row with a completed trial has its finals."""
-    for row in rows:
-        searched = [record for record in records if record.row == row and record.stage == "search"]
-        finals = {record.seed for record in records if record.row == row and record.stage == "final"}
-        wanted = study.finals.seeds if any(record.status == "completed" for record in searched) else 0
-        searching = len(searched) < study.budget.trials and not _limit_is_spent(study, searched)
-        if (searching and not finals_begun(records)) or len(finals) < wanted:
-            return False
-    return not controls.are_missing(records, list(rows), study.finals.seeds)
-
-
-def _limit_is_spent(study: Study, searched: Sequence[TrialRecord]) -> bool:
-    if study.budget.limit is None:
-        return False
-    unit, amount = study.budget.limit
-    return math.fsum(getattr(record.budget, unit) for record in searched) >= amount
-
-
-def _search(
-    study: Study, rows: Mapping[str, Row], recorder: Recorder, share: cluster.Share, material: Material,
-    found: Sequence[TrialRecord], view: View, interrupted: threading.Event,
-) -> None:  # fmt: skip
-    search = search_of(study, rows, material, found)
-    view.stage("search", search.total, found)
-    if not search.is_over:
-        stage = SearchStage(study, rows, recorder, share.gpus, search)
-        run_trials(stage, material, share, study, interrupted, view.say, study.budget.time_limit_s)
-    for row in search.given_up:
-        view.say(f"{row}: given up before its budget was spent: hardly any configuration is within the constraints")
-
-
-def search_of(study: Study, rows: Mapping[str, Row], material: Material, found: Sequence[TrialRecord]) -> Search:
-    """The study's search, with what it has ``found`` so far."""
+def search_of(study: Study, rows: Mapping[str, Row], material: Material, records: Sequence[TrialRecord]) -> Search:
+    """The study's search, with what the records of an earlier run say of it."""
     return Search(
         study.search, study.budget.trials, {label: row.space for label, row in rows.items()},
-        study.folder / "optuna.journal", found,
+        study.folder / "optuna.journal", [record for record in records if record.stage == "search"],
         admission(study, rows, channels=material.channels, classes=len(material.classes)), study.budget.limit,
         validation_images=len(material.held_labels), trial_images=study.budget.epochs * len(material.train_labels),
         normalized=[label for label, row in rows.items() if row.normalized],
     )  # fmt: skip
-
-
-def _finals(
-    study: Study,
-    rows: Mapping[str, Row],
-    recorder: Recorder,
-    sources: Sources,
-    view: View,
-    interrupted: threading.Event,
-) -> None:
-    winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
-    if not winners:
-        return
-    share = cluster.share(study.resources, study.finals.workers, view.say, interrupted)
-    material = sources.for_finals()  # the test images are read here, and not before
-    recorder.split = material.split
-    seeds = range(study.finals.first_seed, study.finals.first_seed + study.finals.seeds)
-    finals = FinalsStage(study, rows, recorder, share.gpus, winners, seeds=seeds)
-    view.stage("finals", finals.total, [r for r in recorder.records if r.stage == "final" and r.control is None])
-
-    def control() -> FinalsStage | None:
-        if not controls.has_majority(recorder.records):
-            controls.record_majority(recorder, material)
-        best = controls.best_row(recorder.records, list(rows), study.finals.seeds)
-        if best is None:
-            return None
-        row, winner = controls.again(rows[best], winners[best])
-        repeated = FinalsStage(
-            study, {row.label: row}, recorder, share.gpus, {row.label: winner},
-            seeds=[seed + controls.SEED_OFFSET for seed in seeds], control="a/a",
-        )  # fmt: skip
-        done = [r for r in recorder.records if r.control == "a/a" and r.row == row.label]
-        view.stage("controls", repeated.total, done)
-        return repeated
-
-    stage = Succession(finals, control)
-    if stage.waiting:
-        run_trials(stage, material, share, study, interrupted, view.say)
-
-
-def run_trials(
-    stage: RecordedStage | Succession,
-    material: Material,
-    share: cluster.Share,
-    study: Study,
-    interrupted: threading.Event,
-    say: Callable[[str], None],
-    limit_s: float | None = None,
-) -> None:
-    """A stage's trials, on Ray; say: for what they wait for. Raises Interrupted."""
-    ref = MaterialRef(ray.put(material))
-    if share.workers > 1:
-        trainable = distributed_trials(ref, storage=shared_place(study, "train"))
-    else:
-        trainable = ray_tune.with_parameters(tune_trial, material=ref)
-    slots = cluster.Slots(study.resources, share, lambda: stage.waiting)
-    try:
-        run_stage(
-            stage, trainable, resources=share.placement(), concurrent=slots,
-            folder=study.folder / "tune", interrupted=interrupted, say=say, time_limit_s=limit_s,
-        )  # fmt: skip
-    finally:
-        slots.close()
 
 
 def opened(study: Study, view: View) -> tuple[Ledger, Reading]:

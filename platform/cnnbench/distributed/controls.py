@@ -12,9 +12,10 @@ from statistics import fmean
 import torch
 
 from cnnbench.distributed import machine
+from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.plan import Row
-from cnnbench.distributed.stages import Recorder, Winner
+from cnnbench.distributed.recorder import Recorder
 from cnnbench.evaluation.evaluate import Evaluation
 from cnnbench.evaluation.majority import majority_class
 from cnnbench.evaluation.metrics import class_scores
@@ -61,7 +62,7 @@ def record_majority(recorder: Recorder, material: Material) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = TrialRecord(
         study=recorder.study.study, stage="final", trial_id=MAJORITY, index=0, row=MAJORITY, architecture=MAJORITY,
-        year=0, family="baseline", options={}, components={}, hyperparameters={}, seed=0, split=recorder.split,
+        year=0, family="baseline", options={}, components={}, hyperparameters={}, seed=0, split=material.split,
         budget=Budget(epochs_asked=0, epochs=0, images=0, device_seconds=0.0), control="majority",
         status="completed", score=None, stop_epoch=None, epochs=(), test=_metrics(scored, material.classes),
         cost=Cost(params=0, trainable_params=0, macs=0, flops=0, size_mb=0.0, input=shape), machine=_machine(),

@@ -5,32 +5,32 @@ All of it is recorded in the study's ledger, and one that was begun is continued
 """
 
 import shlex
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import log
 from statistics import fmean
 from typing import Literal
 
-from cnnbench.distributed import cluster
-from cnnbench.distributed.conduct import Conducted, View, continue_study, opened, run_trials, study_is_done
-from cnnbench.distributed.head import watched
-from cnnbench.distributed.lock import held
+from cnnbench.distributed.conduct import Conducted, continue_study, opened
+from cnnbench.distributed.done import study_is_done
+from cnnbench.distributed.freeze import Winner, freeze
+from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import mirrors
+from cnnbench.distributed.phases import PlannedPhase
 from cnnbench.distributed.plan import Row, plan_rows
-from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.probe import choose_precision
-from cnnbench.distributed.sources import Sources, open_sources
+from cnnbench.distributed.recorder import Observer, Recorder
+from cnnbench.distributed.session import View, session
+from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.spec import TrialSpec
-from cnnbench.distributed.stages import Observer, RecordedStage, Recorder, Winner, freeze
-from cnnbench.distributed.tune import interruptible
 from cnnbench.distributed.variants import Variant, Variants, plan_variants
 from cnnbench.ledger import EffectOf, TrialRecord
 from cnnbench.space import Value
 from cnnbench.study import Study, StudyError
 from cnnbench.training.recipe import KNOBS
 
-Phase = Literal["tuning", "measured"]
+Step = Literal["tuning", "measured"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Planned:
 
     variant: Variant
     lr_factor: float
-    phase: Phase
+    phase: Step
     index: int
     seed: int
     stop_epoch: int | None
@@ -68,35 +68,28 @@ def _rate(variant: Variant) -> float:
     return float(rate)  # type: ignore[arg-type]  # the recipe's lr is a number
 
 
-class EffectsStage(RecordedStage):
-    """The planned trainings that are not in the ledger yet."""
+class EffectsPhase(PlannedPhase):
+    """The planned trainings of one step."""
+
+    stage = "effect"
+    counted_as = "effects"
 
     def __init__(
-        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, gpus: float, planned: Sequence[Planned],
-        *, phase: Phase, workers: int,
-    ) -> None:  # fmt: skip
-        super().__init__(study, rows, recorder, gpus)
-        self.name = f"effects-{phase}"
-        self._workers = workers
-        wanted = {training.trial_id for training in planned}
-        self.done = [record for record in recorder.records if record.trial_id in wanted]
-        done = {record.trial_id for record in self.done}
-        self.left = [training for training in planned if training.trial_id not in done]
-        self.total = len(planned)
+        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, planned: Sequence[Planned], step: Step
+    ) -> None:
+        measured = step == "measured"
+        super().__init__(study, rows, recorder, workers=study.finals.workers if measured else study.resources.workers)
+        self.name = f"effects-{step}"
+        self.scores_on = "test" if measured else "validation"
+        self._planned = planned
 
-    @property
-    def waiting(self) -> int:
-        return len(self.left)
+    def begin(self, gpus: float, images: Callable[[], Material]) -> None:
+        super().begin(gpus, images)
+        self._plan([self._training(training) for training in self._planned])
 
-    def ask(self) -> TrialSpec | None:
-        if not self.left:
-            return None
-        training = self.left.pop(0)
+    def _training(self, training: Planned) -> TrialSpec:
         row = self._rows[training.variant.row]
-        spec = self._spec(
-            row, "effect", training.trial_id, training.index, training.values, training.seed, training.stop_epoch,
-            self._workers,
-        )  # fmt: skip
+        spec = self._spec(row, training.trial_id, training.index, training.values, training.seed, training.stop_epoch)
         return replace(spec, effect=training.effect.model_dump())
 
 
@@ -140,7 +133,7 @@ def best_factor(variant: Variant, records: Sequence[TrialRecord]) -> float | Non
     return max(scored)[-1] if scored else None
 
 
-def _of(variant: Variant, phase: Phase, records: Iterable[TrialRecord]) -> list[TrialRecord]:
+def _of(variant: Variant, phase: Step, records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [
         record
         for record in records
@@ -165,7 +158,7 @@ def conduct_effects(
     searching = sources.for_search()
     channels, classes = searching.channels, len(searching.classes)
     rows = plan_rows(study, channels=channels, classes=classes)
-    with held(study.folder / ".lock", view.say, takeover=takeover) as lock:
+    with session(study, sources, view, takeover=takeover) as here:
         told = [view, *observers, *mirrors(study, view.say)]
         ledger, reading = opened(study, view)
         if not study_is_done(study, rows, reading.records):
@@ -176,46 +169,19 @@ def conduct_effects(
         winners = {row: winner for row, winner in winners.items() if row in paired}
         plan = plan_variants(study, rows, winners, channels=channels, classes=classes)
         _tell(study, plan, reading.records, view)
-        recorder = Recorder(study, searching.split, ledger, told, list(reading.records), lock.check)
+        recorder = Recorder(study, ledger, told, list(reading.records), here.check_lock)
         if _is_done(study, plan, winners, recorder.records):
             view.say("all of these effects are measured; nothing is run again")
         else:
-            with (
-                cluster.connected(study.resources, study.folder / "ray.log"),
-                watched(view.say),
-                interruptible(view.say) as interrupted,
-            ):
-                share = cluster.share(study.resources, study.resources.workers, view.say, interrupted)
-                preflight(study, share, view.say, interrupted)
-                ready = choose_precision(
-                    study, plan.rows, share, channels=channels, classes=classes, records=reading.records, say=view.say
-                )
-                _run(study, replace(plan, rows=ready), winners, recorder, sources, view, interrupted)
+            ready = choose_precision(
+                study, plan.rows, partial(here.each, workers=study.resources.workers), channels=channels,
+                classes=classes, records=reading.records, say=view.say,
+            )  # fmt: skip
+            planned = tunings(study, plan.variants, recorder.records)
+            here.run(EffectsPhase(study, ready, recorder, planned, "tuning"))
+            planned = measurements(study, plan.variants, winners, recorder.records)
+            here.run(EffectsPhase(study, ready, recorder, planned, "measured"))
     return Conducted(tuple(recorder.records), rows)
-
-
-def _run(
-    study: Study, plan: Variants, winners: Mapping[str, Winner], recorder: Recorder, sources: Sources, view: View,
-    interrupted: threading.Event,
-) -> None:  # fmt: skip
-    planned = tunings(study, plan.variants, recorder.records)
-    share = cluster.share(study.resources, study.resources.workers, view.say, interrupted)
-    stage = EffectsStage(
-        study, plan.rows, recorder, share.gpus, planned, phase="tuning", workers=study.resources.workers
-    )
-    view.stage(stage.name, stage.total, stage.done)
-    if stage.left:
-        run_trials(stage, sources.for_search(), share, study, interrupted, view.say)
-    planned = measurements(study, plan.variants, winners, recorder.records)
-    share = cluster.share(study.resources, study.finals.workers, view.say, interrupted)
-    stage = EffectsStage(
-        study, plan.rows, recorder, share.gpus, planned, phase="measured", workers=study.finals.workers
-    )
-    view.stage(stage.name, stage.total, stage.done)
-    if stage.left:
-        material = sources.for_finals()
-        recorder.split = material.split
-        run_trials(stage, material, share, study, interrupted, view.say)
 
 
 def _is_done(study: Study, plan: Variants, winners: Mapping[str, Winner], records: Sequence[TrialRecord]) -> bool:

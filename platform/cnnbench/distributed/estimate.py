@@ -22,10 +22,10 @@ def estimate(study: Study) -> str:
     train, held = len(material.train_labels), len(material.held_labels)
     check_budget(study, train)
     gpus = 1.0 if torch.cuda.is_available() and study.resources.gpus != 0 else 0.0
-    threads = max(1, int(study.resources.cpus))
     shape = {"channels": channels, "classes": classes, "image_size": size}
     probed = {
-        label: probe_row(row, study.precision, **shape, threads=threads, gpus=gpus) for label, row in rows.items()
+        label: probe_row(row, study.precision, **shape, cpus=study.resources.cpus, gpus=gpus)
+        for label, row in rows.items()
     }
     predicted = predict(study, {label: rate_of(found) for label, found in probed.items()}, train, held)
     epochs, trials, seeds = study.budget.epochs, study.budget.trials, study.finals.seeds

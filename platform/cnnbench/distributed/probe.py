@@ -4,11 +4,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ray
 import torch
 
 from cnnbench import network
-from cnnbench.distributed.cluster import Share
 from cnnbench.distributed.plan import Row
 from cnnbench.ledger import TrialRecord
 from cnnbench.precision import COMBINATIONS, Precision
@@ -21,14 +19,14 @@ BATCH = 128  # images a probing step; the default batch size
 
 
 def probe_row(
-    row: Row, precision: str, *, channels: int, classes: int, image_size: int, threads: int, gpus: float
+    row: Row, precision: str, *, channels: int, classes: int, image_size: int, cpus: float, gpus: float
 ) -> dict[str, Any]:
     """The fastest combination of number format and layout for a row's original network, and images/s of each.
 
     precision: as in a study. One that is fixed is only measured, and has no images/s where that fails: its trials may
     have smaller batches. Raises the first error if with "auto" all combinations fail.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(max(1, int(cpus)))
     keep_freed_memory()  # as a trial does
     options = {name: getattr(row.architecture, name) for name in ("stem", "width", "depth")}
 
@@ -65,22 +63,19 @@ def rate_of(probed: Mapping[str, Any]) -> float | None:
 
 
 def choose_precision(
-    study: Study, rows: Mapping[str, Row], share: Share, *, channels: int, classes: int,
+    study: Study, rows: Mapping[str, Row], each: Callable[..., list[dict[str, Any]]], *, channels: int, classes: int,
     records: Sequence[TrialRecord] = (), say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Row]:  # fmt: skip
     """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now.
-    records: what it has trained so far, which decides where the file that says it is lost."""
+    each: calls a function where trials will run, once with each of some arguments (``Session.each``); records: what the
+    study has trained so far, which decides where the file that says it is lost."""
     path = study.folder / "precision.json"
     known = read_json(path, say, using="what the ledger's records say, and a new probe for the rest")
     known = _known_by(records) if known is None else known
-    task: Any = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(probe_row)  # type: ignore[arg-type]
     shape = {"channels": channels, "classes": classes, "image_size": study.data.image_size}
-    running = {
-        label: task.remote(row, study.precision, **shape, threads=max(1, int(share.cpus)), gpus=share.gpus)
-        for label, row in rows.items()
-        if label not in known
-    }
-    known |= dict(zip(running, ray.get(list(running.values())), strict=True))
+    unknown = [label for label in rows if label not in known]
+    calls = [{"row": rows[label], "precision": study.precision, **shape} for label in unknown]
+    known |= dict(zip(unknown, each(probe_row, calls), strict=True))
     write_whole(path, json.dumps(known, indent=2) + "\n")
     return {
         label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()

@@ -10,8 +10,8 @@ from statistics import fmean
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import machine
 from cnnbench.distributed.configuration import record_values
+from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.plan import Row, plan_rows
-from cnnbench.distributed.stages import Winner
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.row_id import row_id
 from cnnbench.space import Fixed
@@ -95,6 +95,8 @@ def _study(path: Path, final: TrialRecord, settings: Sequence[str]) -> Study:
     """The study as it was resolved, with this row alone; how it was searched is left out."""
     tree = read_recorded(path)
     architecture = {"name": final.architecture, **final.options}
+    if architecture.get("stem") == "own":
+        del architecture["stem"]  # no study asks for it: a network without another has it
     label = final.row.removesuffix("_aa")  # that ending is kept for controls
     if Architecture.model_validate(architecture).row != label:
         architecture["label"] = label

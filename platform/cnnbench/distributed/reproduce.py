@@ -7,14 +7,10 @@ them to the bit on one CPU and in one environment; elsewhere they are judged by 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Literal
 
-import ray
-
-from cnnbench.distributed import cluster
-from cnnbench.distributed.conduct import View, opened, resolved, run_trials
-from cnnbench.distributed.lock import held
-from cnnbench.distributed.preflight import preflight
+from cnnbench.distributed.conduct import opened, resolved
+from cnnbench.distributed.phases import FinalsPhase
 from cnnbench.distributed.recorded import (
     RecordedRow,
     as_recorded,
@@ -23,9 +19,9 @@ from cnnbench.distributed.recorded import (
     environment_differences,
     plan,
 )
+from cnnbench.distributed.recorder import Recorder
+from cnnbench.distributed.session import View, session
 from cnnbench.distributed.sources import open_sources
-from cnnbench.distributed.stages import FinalsStage, Recorder
-from cnnbench.distributed.tune import interruptible
 from cnnbench.distributed.verdict import Verdict, judge
 from cnnbench.ledger import Split, TrialRecord
 from cnnbench.study import StudyError
@@ -47,47 +43,45 @@ def seeds_of(row: RecordedRow, runs: int | None, *, same: bool) -> list[int]:
     return finals[:runs]
 
 
-def reproduce(row: RecordedRow, view: View, seeds: Sequence[int], *, allow_different_data: bool = False) -> Verdict:
+class ReproductionPhase(FinalsPhase):
+    """A row's finals again, with the seeds that are asked for."""
+
+    name = "reproduction"
+
+
+def reproduce(
+    row: RecordedRow, view: View, seeds: Sequence[int], *, allow_different_data: bool = False, takeover: bool = False
+) -> Verdict:
     """Runs the row with ``seeds``, or what is left of that, into a ledger of its own below the study's storage.
 
     Says every difference of data and environment before the first run. Raises StudyError if the images differ and that
-    is not allowed, DataError, ClusterError, and Interrupted once it has stopped.
+    is not allowed, DataError, Held, ClusterError, Interrupted once it has stopped, WriteError on a full disk, TakenOver
+    if another process has taken it over. takeover: take it over from a process that is said to run it.
     """
     study = as_recorded(row, len(seeds))
-    material = open_sources(study.data).for_finals()
+    sources = open_sources(study.data)
+    material = sources.for_finals()
     images = data_differences(row.finals[0].split, material.split)
     if images and not allow_different_data:
         raise StudyError(row.label, [*images, "other images say nothing of the row; --allow-different-data runs it"])
     planned, winner = plan(row, channels=material.channels, classes=len(material.classes))
-    with held(study.folder / ".lock", view.say) as lock:
+    with session(study, sources, view, takeover=takeover) as here:
         write_whole(study.folder / "study.json", json.dumps(resolved(study), indent=2) + "\n")
         ledger, reading = opened(study, view)
-        with cluster.connected(study.resources, study.folder / "ray.log"), interruptible(view.say) as interrupted:
-            share = cluster.share(study.resources, study.finals.workers, view.say, interrupted)
-            preflight(study, share, view.say, interrupted)
-            here = _environment_there(share)
-            differences = (*images, *environment_differences(row.finals, here))
-            for line in differences:
-                view.say(f"different: {line}")
-            kept = [record for record in reading.records if still_holds(record, seeds, here, material.split)]
-            recorder = Recorder(study, material.split, ledger, [view], kept, lock.check)
-            stage = FinalsStage(
-                study, {row.label: planned}, recorder, share.gpus, {row.label: winner},
-                seeds=seeds, control="a/a" if row.finals[0].control else None,
-            )  # fmt: skip
-            view.stage("reproduction", stage.total, kept)
-            if stage.left:
-                run_trials(stage, material, share, study, interrupted, view.say)
-        verdict = judge(row.finals, recorder.records, differences, on_cpu=not share.gpus)
+        # where the runs will be, which on a cluster is another machine
+        (there,) = here.each(environment, [{}], workers=study.finals.workers)
+        differences = (*images, *environment_differences(row.finals, there))
+        for line in differences:
+            view.say(f"different: {line}")
+        kept = [record for record in reading.records if still_holds(record, seeds, there, material.split)]
+        recorder = Recorder(study, ledger, [view], kept, here.check_lock)
+        control: Literal["a/a"] | None = "a/a" if row.finals[0].control else None
+        rows, winners = {row.label: planned}, {row.label: winner}
+        here.run(ReproductionPhase(study, rows, recorder, winners, seeds, control=control))
+        on_cpu = not here.share(study.finals.workers).gpus
+        verdict = judge(row.finals, recorder.records, differences, on_cpu=on_cpu)
         write_whole(study.folder / "verdict.json", json.dumps(asdict(verdict), indent=2) + "\n")
     return verdict
-
-
-def _environment_there(share: cluster.Share) -> dict[str, str]:
-    """The environment where the runs will be, which on a cluster is another machine."""
-    task: Any = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(environment)  # type: ignore[arg-type]
-    there: dict[str, str] = ray.get(task.remote(cpus=share.cpus, gpus=share.gpus))
-    return there
 
 
 def still_holds(record: TrialRecord, seeds: Sequence[int], here: Mapping[str, str], split: Split) -> bool:

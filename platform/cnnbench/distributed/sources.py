@@ -4,6 +4,7 @@ nothing from which the test split could be opened, no path, no reader, no handle
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -29,10 +30,18 @@ class Sources:
 
     def for_search(self) -> Material:
         """What search trials see."""
-        return self._material(self.training, self.validation, test=False)
+        return self._search
 
     def for_finals(self) -> Material:
-        """Training and validation images to train on, and the test images. Reads the test split."""
+        """Training and validation images to train on, and the test images. The first call reads the test split."""
+        return self._finals
+
+    @cached_property
+    def _search(self) -> Material:
+        return self._material(self.training, self.validation, test=False)
+
+    @cached_property
+    def _finals(self) -> Material:
         test = self.dataset.load_test(self.data.root, image_size=self.data.image_size, channels=self.data.channels)
         if self.data.test_limit is not None:
             test = test.take(stratified_limit(test.labels, self.data.test_limit, self.data.split_seed))

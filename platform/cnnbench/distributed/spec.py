@@ -21,6 +21,7 @@ class TrialSpec:
 
     trial_id: str
     stage: Literal["search", "final", "effect"]
+    scores_on: Literal["validation", "test"]  # images; those of validation after each epoch, those of test at the end
     index: int
     row: str
     architecture: str
@@ -47,7 +48,7 @@ class TrialSpec:
     @property
     def on_validation(self) -> bool:
         """Scored on the validation images, after each epoch; else once on the test images, at the end."""
-        return self.stage == "search" or (self.effect is not None and self.effect["phase"] == "tuning")
+        return self.scores_on == "validation"
 
     def as_config(self) -> dict[str, Any]:
         """For Tune's ``config``: one string, so that Tune neither flattens nor copies what is in it."""

@@ -14,8 +14,8 @@ from cnnbench.components.kinds import KINDS, NUMBERS
 from cnnbench.components.sites import find
 from cnnbench.components.trace import trace
 from cnnbench.distributed.configuration import put_in
+from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.plan import Row, over_limit
-from cnnbench.distributed.stages import Winner
 from cnnbench.space import Choice, Value, values_of, walk
 from cnnbench.study import Study, StudyError
 from cnnbench.training.recipe import KNOBS
