@@ -102,6 +102,7 @@ def run_bare(trials: int, folder: str) -> dict[str, Any]:
 def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from ray import tune
 
+    from cnnbench.distributed.continuation import resolved
     from cnnbench.distributed.observe import Tracking
     from cnnbench.distributed.phases import SearchPhase
     from cnnbench.distributed.plan import plan_rows
@@ -119,7 +120,7 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     begin, shipping = time.process_time(), children_cpu()
     spaces = {label: row.space for label, row in rows.items()}
     search = Search(asked.search, asked.budget.trials, spaces, asked.folder / "optuna.journal")
-    tracking = Tracking(asked)
+    tracking = Tracking(asked, resolved(asked))
     recorder = Recorder(asked, Ledger(asked.folder / "ledger.jsonl"), [tracking])
     phase = SearchPhase(asked, rows, recorder, search)
     phase.begin(0.0, lambda: material)

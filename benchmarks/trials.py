@@ -26,7 +26,9 @@ from ray import tune
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import cluster, machine
+from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.ddp import distributed_trials
+from cnnbench.distributed.function_trainable import tune_trial
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.phases import SearchPhase
@@ -35,7 +37,7 @@ from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.spec import MaterialRef, TrialSpec, content
-from cnnbench.distributed.trial import run_trial, tune_trial
+from cnnbench.distributed.trial import run_trial
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
 from cnnbench.study import Study, parse
@@ -146,7 +148,7 @@ class Table:
         rows = plan_rows(self.study, channels=material.channels, classes=len(material.classes))
         spaces = {label: row.space for label, row in rows.items()}
         search = Search(self.study.search, trials, spaces, self.study.folder / "optuna.journal")
-        self.tracking, self.clock = Tracking(self.study), Clock(workers)
+        self.tracking, self.clock = Tracking(self.study, resolved(self.study)), Clock(workers)
         ledger = Ledger(self.study.folder / "ledger.jsonl")
         recorder = Recorder(self.study, ledger, [self.tracking, self.clock])
         self.phase = SearchPhase(self.study, rows, recorder, search)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.components import ComponentError, refusals, swap
-from cnnbench.distributed.conduct import continue_study, resolved
+from cnnbench.distributed.continuation import continue_study, resolved
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Proposal
 from cnnbench.distributed.sources import open_sources

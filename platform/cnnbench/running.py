@@ -13,12 +13,13 @@ from rich.console import Console
 
 from cnnbench import reporting
 from cnnbench.distributed.conduct import Conducted, conduct
+from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.effects import conduct_effects
+from cnnbench.distributed.interruption import Interrupted
 from cnnbench.distributed.lock import TakenOver
 from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.recorded import RecordedRow
 from cnnbench.distributed.reproduce import reproduce
-from cnnbench.distributed.tune import Interrupted
 from cnnbench.distributed.verdict import Verdict
 from cnnbench.ledger import LedgerWriteError
 from cnnbench.progress import StudyView
@@ -42,7 +43,7 @@ def run_study(study: Study, again: str, *, takeover: bool, effects_of: Path | No
     else:
         view = StudyView(Console(), study.study, [], 0, 0)
         conducting = partial(conduct_effects, study_file=str(effects_of))
-    tracking = Tracking(study)
+    tracking = Tracking(study, resolved(study))
 
     def work() -> int:
         with view:

@@ -12,7 +12,8 @@ from math import log
 from statistics import fmean
 from typing import Literal
 
-from cnnbench.distributed.conduct import Conducted, continue_study, opened
+from cnnbench.distributed.conduct import Conducted
+from cnnbench.distributed.continuation import continue_study, opened
 from cnnbench.distributed.done import study_is_done
 from cnnbench.distributed.freeze import Winner, freeze
 from cnnbench.distributed.material import Material

@@ -1,6 +1,8 @@
 """Passes what happens in a study on to MLflow's tracker."""
 
-from cnnbench.distributed.conduct import resolved
+from collections.abc import Mapping
+from typing import Any
+
 from cnnbench.distributed.spec import Progress
 from cnnbench.ledger import EpochPoint, Ledger, TrialRecord
 from cnnbench.spool import CURSOR, SPOOL, is_behind
@@ -13,15 +15,16 @@ CLOSE_S = 60.0  # what is not shipped by then stays spooled
 class Tracking:
     """An observer of stages. The tracker starts with the first trial, so that a study refused leaves no trace of it."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, settings: Mapping[str, Any]) -> None:
+        """settings: the study with every default filled in."""
         self._study = study
+        self._settings = settings
         self._tracker: Tracker | None = None
         self._shipped: Shipped | None = None
 
     def _open(self) -> Tracker:
         if self._tracker is None:
-            settings = resolved(self._study)
-            flat = {"dataset": self._study.data.dataset, **settings["budget"], **settings["search"]}
+            flat = {"dataset": self._study.data.dataset, **self._settings["budget"], **self._settings["search"]}
             self._tracker = Tracker(self._study.tracking_uri, self._study.study, self._study.folder, parent_params=flat)
             self._tracker.complete(Ledger(self._study.folder / "ledger.jsonl").read().records)
         return self._tracker

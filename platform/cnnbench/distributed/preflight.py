@@ -21,7 +21,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import cnnbench
 from cnnbench.distributed import machine
-from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local, pause
+from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local
+from cnnbench.distributed.interruption import pause
 from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.remote import Place, RemoteError
 from cnnbench.study import Study

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from cnnbench.distributed.conduct import opened, resolved
+from cnnbench.distributed.continuation import opened, resolved
 from cnnbench.distributed.phases import FinalsPhase
 from cnnbench.distributed.recorded import (
     RecordedRow,

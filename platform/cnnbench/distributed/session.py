@@ -9,7 +9,9 @@ from ray import tune as ray_tune
 
 from cnnbench.distributed import cluster
 from cnnbench.distributed.ddp import distributed_trials
+from cnnbench.distributed.function_trainable import tune_trial
 from cnnbench.distributed.head import watched
+from cnnbench.distributed.interruption import interruptible
 from cnnbench.distributed.lock import held
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import shared_place
@@ -18,8 +20,7 @@ from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.recorder import Observer
 from cnnbench.distributed.sources import Sources
 from cnnbench.distributed.spec import MaterialRef
-from cnnbench.distributed.trial import tune_trial
-from cnnbench.distributed.tune import interruptible, run_stage
+from cnnbench.distributed.tune import run_stage
 from cnnbench.study import Study
 
 

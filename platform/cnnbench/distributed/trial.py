@@ -1,7 +1,4 @@
-"""One trial, in its own process: ``run_trial`` builds, trains and scores; two thin adapters call it.
-
-``tune_trial``, a Tune function in a warm process, for one worker; ``ddp.distributed_trial`` for several.
-"""
+"""One trial, in its own process: it builds a network, trains and scores it, and reports."""
 
 import logging
 import sys
@@ -9,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import ray
 import torch
-from ray import tune
 
 from cnnbench import cost, network
 from cnnbench.data.batches import images_from_arrays
@@ -20,8 +15,7 @@ from cnnbench.data.seeds import derived_seed
 from cnnbench.distributed import machine
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.remote_checkpoint import checkpoint_at
-from cnnbench.distributed.seclusion import seclude
-from cnnbench.distributed.spec import MaterialRef, TrialSpec, payload
+from cnnbench.distributed.spec import TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
 from cnnbench.precision import Precision
@@ -148,16 +142,3 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
         return "out-of-memory", f"{text.splitlines()[0][:300]}; try a smaller batch_size, or fewer trials a device"
     return "failed", text.splitlines()[0][:300]
-
-
-def tune_trial(config: dict[str, Any], material: MaterialRef) -> None:
-    """A Tune function for one worker; with reuse_actors its process, data and imports stay warm between trials."""
-    seclude()
-    spec = TrialSpec.from_config(config)
-    device = torch.device("cuda" if spec.gpus else "cpu")
-    try:
-        run_trial(spec, ray.get(material.ref), device, tune.report)
-    except Exception as error:  # a trial's own fault ends the trial, not the study
-        log.exception("trial %s", spec.trial_id)  # into this process's file among Ray's session logs
-        status, reason = explain(error)
-        tune.report(payload("end", status=status, reason=reason))
