@@ -37,8 +37,8 @@ OUT = Path("build/bench/scale.json")
 
 
 def study(folder: str, trials: int, pruner: str) -> Any:
-    from cnnbench.catalogue import vocabulary
     from cnnbench.study import parse
+    from cnnbench.vocabulary import vocabulary
 
     text = f"""
 study: scale

@@ -24,7 +24,6 @@ import torch
 from ray import train as ray_train
 from ray import tune
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import cluster, machine
 from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.ddp import distributed_trials
@@ -42,6 +41,7 @@ from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
 from cnnbench.study import Study, parse
 from cnnbench.tracking import Tracker
+from cnnbench.vocabulary import vocabulary
 
 COMPUTE_S = 1.5
 OUT = Path("build/bench/trials.json")

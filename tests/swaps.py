@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.phases import FinalsPhase, Phase
 from cnnbench.distributed.plan import Row, plan_rows
@@ -16,6 +15,7 @@ from cnnbench.distributed.swapped import EffectsPhase, measurements, tunings
 from cnnbench.distributed.variants import Variants, plan_variants
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.study import Study, parse
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import scored
 
 IMAGES = 10_000

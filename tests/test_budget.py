@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.phases import SearchPhase
 from cnnbench.distributed.plan import check_budget, plan_rows
 from cnnbench.distributed.price import predict
@@ -16,6 +15,7 @@ from cnnbench.distributed.tune import _Table
 from cnnbench.ledger import Ledger, SearchLimit, Split
 from cnnbench.study import Search as Settings
 from cnnbench.study import Study, StudyError, parse
+from cnnbench.vocabulary import vocabulary
 from trials import EPOCHS, SPACE, run_all
 
 STUDY = """

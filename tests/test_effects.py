@@ -2,7 +2,6 @@
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.controls import best_row
 from cnnbench.distributed.done import study_is_done
 from cnnbench.distributed.effects import conduct_effects
@@ -14,6 +13,7 @@ from cnnbench.report import leaderboard
 from cnnbench.report.effects import effects_table
 from cnnbench.study import StudyError, parse
 from cnnbench.training.recipe import KNOBS, Recipe
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import again, majority
 from swaps import Simulated
 

@@ -16,7 +16,6 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.components import drop_block, dropout
 from cnnbench.components.kinds import KINDS
 from cnnbench.data.datasets import DATASETS
@@ -28,6 +27,7 @@ from cnnbench.training.loop import _augmentation
 from cnnbench.training.optimizers import build_optimizer
 from cnnbench.training.recipe import KNOBS, Recipe, effective
 from cnnbench.training.schedules import learning_rate
+from cnnbench.vocabulary import vocabulary
 
 DRAWS = 200  # of a space with at most eleven values: the seed is fixed, and each value is drawn
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.components import ComponentError, refusals, swap
 from cnnbench.distributed.continuation import continue_study, resolved
 from cnnbench.distributed.plan import plan_rows
@@ -15,6 +14,7 @@ from cnnbench.distributed.sources import open_sources
 from cnnbench.network import build
 from cnnbench.progress import StudyView
 from cnnbench.study import Constraints, StudyError, parse
+from cnnbench.vocabulary import vocabulary
 from trials import record
 
 STUDY = """

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.estimate import estimate
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.price import predict
@@ -17,6 +16,7 @@ from cnnbench.report import write_report
 from cnnbench.report.price import prices
 from cnnbench.report.rows import by_row
 from cnnbench.study import Study, parse
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import again, majority, two_rows
 
 STUDY = """

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.mirror import Mirror, mirrors, shared_place
 from cnnbench.distributed.remote import Place, RemoteError, below, parent_and_name
 from cnnbench.distributed.remote_checkpoint import RemoteCheckpoint, checkpoint_at
@@ -19,6 +18,7 @@ from cnnbench.distributed.search import Proposal
 from cnnbench.ledger import Ledger
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.training.checkpoints import CheckpointFile
+from cnnbench.vocabulary import vocabulary
 from s3_server import BUCKET, s3_server
 from trials import record
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.components import is_normalized
 from cnnbench.distributed.conduct import search_of
 from cnnbench.distributed.plan import plan_rows
@@ -17,6 +16,7 @@ from cnnbench.network import build
 from cnnbench.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.study import Search as Settings
 from cnnbench.study import parse
+from cnnbench.vocabulary import vocabulary
 
 USUAL = {
     "optimizer": Choice(

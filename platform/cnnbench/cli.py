@@ -269,8 +269,8 @@ def doctor(
 
 
 def _load(path: Path, overrides: list[str]) -> "Study":
-    from cnnbench.catalogue import vocabulary
     from cnnbench.study import load
+    from cnnbench.vocabulary import vocabulary
 
     return load(path, vocabulary(), overrides)
 

@@ -27,8 +27,8 @@ from cnnbench.report import Leaderboard, effects_text
 from cnnbench.study import Study
 from cnnbench.terminal import print_report
 from cnnbench.tracking import Shipped
-from cnnbench.training.whole_file import WriteError
 from cnnbench.uri import without_password
+from cnnbench.whole_file import WriteError
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -5,12 +5,12 @@ A component is named in the ledger only where it stands in the network: the arch
 
 from collections.abc import Mapping
 
-from cnnbench.catalogue import ORIGINAL
 from cnnbench.components.kinds import KINDS
 from cnnbench.distributed.spec import Value
 from cnnbench.ledger import TrialRecord
 from cnnbench.space import Space, walk
 from cnnbench.training.recipe import KNOBS, effective
+from cnnbench.vocabulary import ORIGINAL
 
 
 def put_in(values: Mapping[str, Value]) -> dict[str, str | float]:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed.done import finals_begun
 from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import shared_place
@@ -13,8 +12,9 @@ from cnnbench.distributed.session import View
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.spool import SPOOL, unfinished
 from cnnbench.study import Architecture, Part, Study, StudyError
-from cnnbench.training.whole_file import read_json, write_whole
 from cnnbench.uri import without_password
+from cnnbench.vocabulary import vocabulary
+from cnnbench.whole_file import read_json, write_whole
 
 # What may change between two runs of one study. Anything else would mix two studies in one ledger.
 FREE = ("resources", "storage", "shared_storage", "reports", "tracking_uri", "checkpoint_every_s", "data.root",

@@ -8,7 +8,7 @@ from pathlib import Path
 from cnnbench.distributed.configuration import record_values
 from cnnbench.ledger import TrialRecord
 from cnnbench.space import Value
-from cnnbench.training.whole_file import write_whole
+from cnnbench.whole_file import write_whole
 
 
 @dataclass(frozen=True)

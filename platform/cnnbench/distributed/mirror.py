@@ -12,7 +12,7 @@ from cnnbench.distributed.remote import Place, RemoteError, below
 from cnnbench.distributed.spec import Progress
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.study import Study, StudyError
-from cnnbench.training.whole_file import write_whole
+from cnnbench.whole_file import write_whole
 
 RECORDS = "ledger"
 BESIDE = ("study.json", "precision.json", "frozen.json", "prediction.json")  # what a continued study reads

@@ -8,7 +8,6 @@ import torch
 
 from cnnbench import cost, network
 from cnnbench.architectures import ARCHITECTURES
-from cnnbench.catalogue import ORIGINAL
 from cnnbench.components import count_sites, is_normalized, refusals
 from cnnbench.components.kinds import KINDS
 from cnnbench.distributed import machine
@@ -16,6 +15,7 @@ from cnnbench.distributed.search import grid_of
 from cnnbench.distributed.spec import TrialSpec
 from cnnbench.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
 from cnnbench.study import Architecture, Constraints, Study, StudyError
+from cnnbench.vocabulary import ORIGINAL
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnbench.distributed.material import Material
 from cnnbench.study import Study
-from cnnbench.training.whole_file import write_whole
+from cnnbench.whole_file import write_whole
 
 EVALUATION_SHARE = 1 / 3  # of a training step's time, that a forward pass takes
 

@@ -13,7 +13,7 @@ from cnnbench.precision import COMBINATIONS, Precision
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.probe import probe
-from cnnbench.training.whole_file import read_json, write_whole
+from cnnbench.whole_file import read_json, write_whole
 
 BATCH = 128  # images a probing step; the default batch size
 

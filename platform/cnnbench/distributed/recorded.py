@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import machine
 from cnnbench.distributed.configuration import record_values
 from cnnbench.distributed.freeze import Winner
@@ -16,6 +15,7 @@ from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.row_id import row_id
 from cnnbench.space import Fixed
 from cnnbench.study import Architecture, Study, StudyError, load, parse, read_recorded, recorded_folder
+from cnnbench.vocabulary import vocabulary
 
 # What a study may say of this machine. All else is as the ledger has it.
 HERE = ("data.root", "resources", "storage", "checkpoint_every_s")

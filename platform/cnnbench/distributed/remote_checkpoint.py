@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnbench.distributed.remote import Place, RemoteError, parent_and_name
 from cnnbench.training.checkpoints import BadCheckpoint, CheckpointFile, epoch_of, packed, unpacked
-from cnnbench.training.whole_file import WriteError
+from cnnbench.whole_file import WriteError
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.verdict import Verdict, judge
 from cnnbench.ledger import Split, TrialRecord
 from cnnbench.study import StudyError
-from cnnbench.training.whole_file import write_whole
+from cnnbench.whole_file import write_whole
 
 SEED_OFFSET = 200_000  # of fresh seeds from the finals'; those of the A/A control are 100,000 away
 

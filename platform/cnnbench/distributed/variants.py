@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from cnnbench import cost, network
-from cnnbench.catalogue import ORIGINAL, effect_values
 from cnnbench.components import KindReport, allowed
 from cnnbench.components.kinds import KINDS, NUMBERS
 from cnnbench.components.sites import find
@@ -19,6 +18,7 @@ from cnnbench.distributed.plan import Row, over_limit
 from cnnbench.space import Choice, Value, values_of, walk
 from cnnbench.study import Study, StudyError
 from cnnbench.training.recipe import KNOBS
+from cnnbench.vocabulary import ORIGINAL, effect_values
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ makes the outputs small.
 import math
 from collections.abc import Mapping
 
-from cnnbench.catalogue import ORIGINAL
 from cnnbench.space import Choice, Domain, Fixed, FloatRange, IntRange, Space, Value
 from cnnbench.training.recipe import KNOBS, Recipe
+from cnnbench.vocabulary import ORIGINAL
 
 FAST = 3.0  # times the usual learning rate, the knob that matters most (arXiv:1206.5533)
 # Images that a training sees for which the recipe's weight decay is usual: CIFAR's 50,000, 200 times in batches of 128
