@@ -11,7 +11,7 @@ from ray.cluster_utils import Cluster
 from cnnbench.distributed import preflight
 from cnnbench.distributed.cluster import ClusterError, Share, Slots
 from cnnbench.distributed.interruption import Interrupted
-from cnnbench.distributed.remote import Place
+from cnnbench.storage.remote import Place
 from cnnbench.study import Resources, Study, parse
 from cnnbench.vocabulary import vocabulary
 

@@ -16,7 +16,6 @@ from cnnbench.distributed.conduct import Conducted, conduct
 from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.effects import conduct_effects
 from cnnbench.distributed.interruption import Interrupted
-from cnnbench.distributed.lock import TakenOver
 from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.recorded import RecordedRow
 from cnnbench.distributed.reproduce import reproduce
@@ -24,6 +23,7 @@ from cnnbench.distributed.verdict import Verdict
 from cnnbench.ledger import LedgerWriteError
 from cnnbench.progress import StudyView
 from cnnbench.report import Leaderboard, effects_text
+from cnnbench.storage.lock import TakenOver
 from cnnbench.study import Study
 from cnnbench.terminal import print_report
 from cnnbench.tracking import Shipped

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cnnbench.distributed.remote import Place, RemoteError, below
 from cnnbench.distributed.spec import Progress
 from cnnbench.ledger import EpochPoint, TrialRecord
+from cnnbench.storage.remote import Place, RemoteError, below
 from cnnbench.study import Study, StudyError
 from cnnbench.whole_file import write_whole
 

@@ -24,7 +24,7 @@ from cnnbench.distributed import machine
 from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local
 from cnnbench.distributed.interruption import pause
 from cnnbench.distributed.mirror import shared_place
-from cnnbench.distributed.remote import Place, RemoteError
+from cnnbench.storage.remote import Place, RemoteError
 from cnnbench.study import Study
 
 ANSWER_S = 180.0  # a node's first process imports torch, from a cold disk

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cnnbench.distributed.remote import Place, RemoteError, parent_and_name
+from cnnbench.storage.remote import Place, RemoteError, parent_and_name
 from cnnbench.training.checkpoints import BadCheckpoint, CheckpointFile, epoch_of, packed, unpacked
 from cnnbench.whole_file import WriteError
 
