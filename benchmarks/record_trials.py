@@ -17,7 +17,7 @@ from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, Configuration, append, 
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.distributed.sources import Sources, open_sources
-from cnnbench.network import build
+from cnnbench.networks.build import build
 from cnnbench.precision import Precision
 from cnnbench.study import Data
 from cnnbench.training.allocator import keep_freed_memory

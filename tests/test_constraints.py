@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from cnnbench.cost import measure
 from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Search
-from cnnbench.network import build
+from cnnbench.networks.build import build
+from cnnbench.networks.cost import measure
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.vocabulary import vocabulary
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.distributed.plan import plan_rows
-from cnnbench.network import BuildError, build
+from cnnbench.networks.build import BuildError, build
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.vocabulary import vocabulary
 

@@ -21,13 +21,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": set(),
     "architectures": {"registry"},
     "components": {"registry"},
-    "cost": {"components"},
     "data": {"registry"},
     "precision": set(),
     "ranks": set(),
     "evaluation": {"data", "precision", "ranks"},
     "ledger": set(),
-    "network": {"architectures", "components", "registry"},
+    "networks": {"architectures", "components", "registry"},
     "row_id": {"ledger"},
     "space": set(),
     "spool": set(),
@@ -44,11 +43,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed": {
         "architectures",
         "components",
-        "cost",
         "data",
         "evaluation",
         "ledger",
-        "network",
+        "networks",
         "precision",
         "ranks",
         "row_id",
@@ -65,9 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "doctor": {"data"},
     "model_tables": set(),
-    "receptive_field": {"components"},
-    "description": {"components", "cost", "receptive_field"},
-    "models": {"architectures", "components", "cost", "description", "document", "network", "vocabulary"},
+    "models": {"architectures", "components", "document", "networks", "vocabulary"},
     "report": {"ledger", "row_id", "statistics"},
     "tracked": {"shipping", "tracking", "uri"},
     "reporting": {"report", "study", "tracked", "tracking"},
@@ -94,8 +90,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"shipping", "tracked"}}
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
-BARE = {"registry", "architectures", "components", "network", "cost", "data", "training", "evaluation"}
-BARE |= {"description", "receptive_field", "precision", "ranks"}
+BARE = {"registry", "architectures", "components", "networks", "data", "training", "evaluation"}
+BARE |= {"networks", "precision", "ranks"}
 ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision needs the last two
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
@@ -230,7 +226,10 @@ def test_platform_is_the_standard_librarys() -> None:
         ("cnnbench.report.*", "torch ray mlflow"),
         ("cnnbench.cluster_check.*", "torch ray mlflow jsonschema"),
         ("cnnbench.tracking", "torch ray mlflow"),  # MLflow is imported by the process that ships
-        ("cnnbench.training.* cnnbench.data.* cnnbench.network cnnbench.cost", "ray mlflow optuna pydantic"),
+        (
+            "cnnbench.training.* cnnbench.data.* cnnbench.networks.build cnnbench.networks.cost",
+            "ray mlflow optuna pydantic",
+        ),
     ],
 )
 def test_importing_does_not_drag_in(modules: str, absent: str) -> None:

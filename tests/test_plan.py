@@ -11,7 +11,7 @@ from cnnbench.distributed.continuation import continue_study, resolved
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Proposal
 from cnnbench.distributed.sources import open_sources
-from cnnbench.network import build
+from cnnbench.networks.build import build
 from cnnbench.progress import StudyView
 from cnnbench.study import Constraints, StudyError, parse
 from cnnbench.vocabulary import vocabulary

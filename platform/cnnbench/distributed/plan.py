@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import torch
 
-from cnnbench import cost, network
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import count_sites, is_normalized, refusals
 from cnnbench.components.kinds import KINDS
 from cnnbench.distributed import machine
 from cnnbench.distributed.search import grid_of
 from cnnbench.distributed.spec import TrialSpec
+from cnnbench.networks import build as network
+from cnnbench.networks import cost
 from cnnbench.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
 from cnnbench.study import Architecture, Constraints, Study, StudyError
 from cnnbench.vocabulary import ORIGINAL

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from cnnbench import network
 from cnnbench.distributed.plan import Row
 from cnnbench.ledger import TrialRecord
+from cnnbench.networks import build as network
 from cnnbench.precision import COMBINATIONS, Precision
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from cnnbench import cost, network
 from cnnbench.data.batches import images_from_arrays
 from cnnbench.data.images import Images
 from cnnbench.data.seeds import derived_seed
@@ -18,6 +17,8 @@ from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.spec import TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
+from cnnbench.networks import build as network
+from cnnbench.networks import cost
 from cnnbench.precision import Precision
 from cnnbench.ranks import Ranks
 from cnnbench.training.allocator import keep_freed_memory

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from cnnbench import cost, network
 from cnnbench.components import KindReport, allowed
 from cnnbench.components.kinds import KINDS, NUMBERS
 from cnnbench.components.sites import find
@@ -15,6 +14,8 @@ from cnnbench.components.trace import trace
 from cnnbench.distributed.configuration import put_in
 from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.plan import Row, over_limit
+from cnnbench.networks import build as network
+from cnnbench.networks import cost
 from cnnbench.space import Choice, Value, values_of, walk
 from cnnbench.study import Study, StudyError
 from cnnbench.training.recipe import KNOBS

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnnbench import cost
 from cnnbench.components.sites import find
 from cnnbench.components.trace import FollowsTraining, meta_copy, trace
-from cnnbench.receptive_field import Field, fields
+from cnnbench.networks import cost
+from cnnbench.networks.receptive_field import Field, fields
 
 NOT_COUNTED = (
     "MACs: convolutions, linear layers and other matrix products, attention; not biases, normalisation, activations, "
