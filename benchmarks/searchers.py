@@ -23,8 +23,8 @@ from trial_tables import EPOCHS, LEARNING_RATES, SCHEDULES, WEIGHT_DECAYS, Table
 
 from cnnbench.distributed.search import Search
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Choice, Fixed, FloatRange, Space
 from cnnbench.study import Search as Settings
+from cnnbench.study.space import Choice, Fixed, FloatRange, Space
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)
 

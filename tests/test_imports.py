@@ -28,13 +28,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": set(),
     "networks": {"architectures", "components", "registry"},
     "row_id": {"ledger"},
-    "space": set(),
     "spool": set(),
     "statistics": set(),
     "storage": set(),
-    "document": set(),
     "uri": set(),
-    "study": {"document", "space", "uri"},
+    "study": {"uri"},
     "shipping": {"spool", "uri"},
     "tracking": {"ledger", "shipping", "spool", "uri"},
     "whole_file": set(),
@@ -50,7 +48,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "precision",
         "ranks",
         "row_id",
-        "space",
         "spool",
         "statistics",
         "storage",
@@ -63,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "doctor": {"data"},
     "model_tables": set(),
-    "models": {"architectures", "components", "document", "networks", "vocabulary"},
+    "models": {"architectures", "components", "networks", "study", "vocabulary"},
     "report": {"ledger", "row_id", "statistics"},
     "tracked": {"shipping", "tracking", "uri"},
     "reporting": {"report", "study", "tracked", "tracking"},
@@ -96,7 +93,7 @@ ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision need
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
 # These start fast and work on a laptop without torch.
-WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
+WITHOUT_TORCH = {"registry", "study", "ledger", "spool", "statistics", "progress"}
 WITHOUT_TORCH |= {"shipping", "tracking", "report", "row_id", "cluster_check", "uri"}
 
 

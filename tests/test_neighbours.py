@@ -9,8 +9,8 @@ import pytest
 
 from cnnbench.distributed.neighbours import REDRAWN, SPREAD, NeighbourSampler
 from cnnbench.distributed.search import Search, suggest
-from cnnbench.space import Choice, FloatRange, IntRange
 from cnnbench.study import Search as Settings
+from cnnbench.study.space import Choice, FloatRange, IntRange
 from trials import record
 
 SPACE = {

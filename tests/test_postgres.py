@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 
 from cnnbench.distributed.search import Search
 from cnnbench.ledger import Ledger
-from cnnbench.space import FloatRange
 from cnnbench.study import Search as Settings
 from cnnbench.study import StudyError, parse
+from cnnbench.study.space import FloatRange
 from cnnbench.uri import blackened, has_password, without_password
 from cnnbench.vocabulary import vocabulary
 from ledger_rows import trial

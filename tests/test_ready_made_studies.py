@@ -12,8 +12,8 @@ import pytest
 from cnnbench.distributed.configuration import hyperparameters, put_in
 from cnnbench.distributed.search import Proposal, Search
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.space import Space, Value
 from cnnbench.study import load
+from cnnbench.study.space import Space, Value
 from cnnbench.vocabulary import vocabulary
 from trials import EPOCHS, record
 

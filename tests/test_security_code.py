@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.document import DocumentError, read_yaml
 from cnnbench.study import StudyError, load
+from cnnbench.study.document import DocumentError, read_yaml
 from cnnbench.tracking import ENVIRONMENT
 from cnnbench.vocabulary import vocabulary
 

@@ -13,9 +13,9 @@ from cnnbench.distributed.search import Search
 from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.warm_starts import suitable_weight_decay, warm_starts
 from cnnbench.networks.build import build
-from cnnbench.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.study import Search as Settings
 from cnnbench.study import parse
+from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.vocabulary import vocabulary
 
 USUAL = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from cnnbench.components.kinds import KINDS
 from cnnbench.distributed.spec import Value
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Space, walk
+from cnnbench.study.space import Space, walk
 from cnnbench.training.recipe import KNOBS, effective
 from cnnbench.vocabulary import ORIGINAL
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnbench.distributed.configuration import record_values
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Value
+from cnnbench.study.space import Value
 from cnnbench.whole_file import write_whole
 
 

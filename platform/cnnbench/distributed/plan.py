@@ -14,8 +14,8 @@ from cnnbench.distributed.search import grid_of
 from cnnbench.distributed.spec import TrialSpec
 from cnnbench.networks import build as network
 from cnnbench.networks import cost
-from cnnbench.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
 from cnnbench.study import Architecture, Constraints, Study, StudyError
+from cnnbench.study.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
 from cnnbench.vocabulary import ORIGINAL
 
 

@@ -13,8 +13,8 @@ from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.row_id import row_id
-from cnnbench.space import Fixed
 from cnnbench.study import Architecture, Study, StudyError, load, parse, read_recorded, recorded_folder
+from cnnbench.study.space import Fixed
 from cnnbench.vocabulary import vocabulary
 
 # What a study may say of this machine. All else is as the ledger has it.

@@ -27,7 +27,7 @@ from cnnbench.distributed.optuna_store import new_studies
 from cnnbench.distributed.rungs import Rungs
 from cnnbench.distributed.warm_starts import warm_starts
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Choice, Fixed, FloatRange, Space, Value, walk
+from cnnbench.study.space import Choice, Fixed, FloatRange, Space, Value, walk
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -15,8 +15,8 @@ from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.spec import TrialSpec
 from cnnbench.distributed.variants import Variant
 from cnnbench.ledger import EffectOf, TrialRecord
-from cnnbench.space import Value
 from cnnbench.study import Study
+from cnnbench.study.space import Value
 from cnnbench.training.recipe import KNOBS
 
 Step = Literal["tuning", "measured"]

@@ -16,8 +16,8 @@ from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.plan import Row, over_limit
 from cnnbench.networks import build as network
 from cnnbench.networks import cost
-from cnnbench.space import Choice, Value, values_of, walk
 from cnnbench.study import Study, StudyError
+from cnnbench.study.space import Choice, Value, values_of, walk
 from cnnbench.training.recipe import KNOBS
 from cnnbench.vocabulary import ORIGINAL, effect_values
 

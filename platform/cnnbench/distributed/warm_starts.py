@@ -10,7 +10,7 @@ makes the outputs small.
 import math
 from collections.abc import Mapping
 
-from cnnbench.space import Choice, Domain, Fixed, FloatRange, IntRange, Space, Value
+from cnnbench.study.space import Choice, Domain, Fixed, FloatRange, IntRange, Space, Value
 from cnnbench.training.recipe import KNOBS, Recipe
 from cnnbench.vocabulary import ORIGINAL
 
