@@ -59,7 +59,7 @@ def simulated_trial(config: dict[str, Any], facts: dict[str, Any]) -> None:
     last."""
     from ray import tune
 
-    from cnnbench.distributed.spec import TrialSpec, payload
+    from cnnbench.trial.spec import TrialSpec, payload
 
     rate = float(TrialSpec.from_config(config).hyperparameters["lr"])
     for epoch in range(1, REPORTS + 1):
@@ -108,9 +108,9 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from cnnbench.distributed.plan import plan_rows
     from cnnbench.distributed.recorder import Recorder
     from cnnbench.distributed.search import Search
-    from cnnbench.distributed.sources import open_sources
     from cnnbench.distributed.tune import run_stage
     from cnnbench.ledger import Ledger
+    from cnnbench.trial.study_images import open_sources
 
     asked = study(folder, trials, pruner)
     material = open_sources(asked.data).for_search()
@@ -146,7 +146,7 @@ def children_cpu() -> float:
 
 
 def _machine() -> dict[str, Any]:
-    from cnnbench.distributed import machine
+    from cnnbench.trial import machine
 
     return {
         "device": machine.device_name("cpu"), "workers": 1, "precision": "fp32", "channels_last": False,
@@ -205,7 +205,7 @@ def main() -> None:
     if arguments.measure:
         measure(arguments.measure[0], int(arguments.measure[1]))
         return
-    from cnnbench.distributed import machine
+    from cnnbench.trial import machine
 
     print("".join(f"{head:>18}" for head in HEADS))
     figures: dict[str, dict[str, Any]] = {}

@@ -24,23 +24,24 @@ import torch
 from ray import train as ray_train
 from ray import tune
 
-from cnnbench.distributed import cluster, machine
+from cnnbench.distributed import cluster
 from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.function_trainable import tune_trial
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.phases import SearchPhase
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.search import Search
-from cnnbench.distributed.sources import open_sources
-from cnnbench.distributed.spec import MaterialRef, TrialSpec, content
-from cnnbench.distributed.trial import run_trial
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
 from cnnbench.study import Study, parse
 from cnnbench.tracking import Tracker
+from cnnbench.trial import machine
+from cnnbench.trial.images import Material
+from cnnbench.trial.run import run_trial
+from cnnbench.trial.spec import MaterialRef, TrialSpec, content
+from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
 
 COMPUTE_S = 1.5

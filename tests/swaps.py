@@ -10,11 +10,11 @@ from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.phases import FinalsPhase, Phase
 from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.spec import Progress, TrialSpec
 from cnnbench.distributed.swapped import EffectsPhase, measurements, tunings
 from cnnbench.distributed.variants import Variants, plan_variants
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.study import Study, parse
+from cnnbench.trial.spec import Progress, TrialSpec
 from cnnbench.vocabulary import vocabulary
 from ledger_rows import scored
 

@@ -10,11 +10,11 @@ from cnnbench.distributed.plan import check_budget, plan_rows
 from cnnbench.distributed.price import predict
 from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.search import Search
-from cnnbench.distributed.spec import content, payload
 from cnnbench.distributed.tune import _Table
 from cnnbench.ledger import Ledger, SearchLimit, Split
 from cnnbench.study import Search as Settings
 from cnnbench.study import Study, StudyError, parse
+from cnnbench.trial.spec import content, payload
 from cnnbench.vocabulary import vocabulary
 from trials import EPOCHS, SPACE, run_all
 

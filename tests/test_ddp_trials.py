@@ -22,12 +22,12 @@ from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
 from cnnbench.distributed import cluster
 from cnnbench.distributed.ddp import distributed_trials
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.placements import waited_for
-from cnnbench.distributed.spec import MaterialRef, Progress, TrialSpec
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import Split
 from cnnbench.study import Resources
+from cnnbench.trial.images import Material
+from cnnbench.trial.spec import MaterialRef, Progress, TrialSpec
 
 pytestmark = pytest.mark.ray
 

@@ -6,13 +6,13 @@ from cnnbench.distributed.controls import best_row
 from cnnbench.distributed.done import study_is_done
 from cnnbench.distributed.effects import conduct_effects
 from cnnbench.distributed.phases import FinalsPhase
-from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.variants import complete_schedule, wanted_values
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.report import leaderboard
 from cnnbench.report.effects import effects_table
 from cnnbench.study import StudyError, parse
 from cnnbench.training.recipe import KNOBS, Recipe
+from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
 from ledger_rows import again, majority
 from swaps import Simulated

@@ -10,10 +10,10 @@ from cnnbench.components import ComponentError, refusals, swap
 from cnnbench.distributed.continuation import continue_study, resolved
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import Proposal
-from cnnbench.distributed.sources import open_sources
 from cnnbench.networks.build import build
 from cnnbench.progress import StudyView
 from cnnbench.study import Constraints, StudyError, parse
+from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
 from trials import record
 

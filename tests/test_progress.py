@@ -10,9 +10,9 @@ from rich.console import Console
 
 from cnnbench import progress as progress_view
 from cnnbench.distributed.search import Proposal
-from cnnbench.distributed.spec import Progress
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.progress import StudyView
+from cnnbench.trial.spec import Progress
 from test_stage import spec
 from trials import record
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cnnbench.distributed.spec import Progress, TrialSpec, content, payload
 from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, QUIET_S, _Table, _why
 from cnnbench.training.checkpoints import CheckpointFile
+from cnnbench.trial.spec import Progress, TrialSpec, content, payload
 
 
 class Stage:

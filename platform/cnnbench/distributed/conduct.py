@@ -9,7 +9,6 @@ from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.continuation import continue_study, opened
 from cnnbench.distributed.done import finals_begun, study_is_done
 from cnnbench.distributed.freeze import freeze
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import mirrors
 from cnnbench.distributed.phases import ControlsPhase, FinalsPhase, SearchPhase
 from cnnbench.distributed.plan import Row, check_budget, plan_rows
@@ -18,9 +17,10 @@ from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.recorder import Observer, Recorder
 from cnnbench.distributed.search import Search
 from cnnbench.distributed.session import View, session
-from cnnbench.distributed.sources import open_sources
 from cnnbench.ledger import TrialRecord
 from cnnbench.study import Study
+from cnnbench.trial.images import Material
+from cnnbench.trial.study_images import open_sources
 
 FEW_ADMITTED = "hardly any configuration is within the constraints"
 

@@ -6,10 +6,10 @@ A component is named in the ledger only where it stands in the network: the arch
 from collections.abc import Mapping
 
 from cnnbench.components.kinds import KINDS
-from cnnbench.distributed.spec import Value
 from cnnbench.ledger import TrialRecord
 from cnnbench.study.space import Space, walk
 from cnnbench.training.recipe import KNOBS, effective
+from cnnbench.trial.spec import Value
 from cnnbench.vocabulary import ORIGINAL
 
 

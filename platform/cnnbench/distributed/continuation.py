@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnbench.distributed.done import finals_begun
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import shared_place
-from cnnbench.distributed.remote_checkpoint import checkpoint_at
 from cnnbench.distributed.session import View
 from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.spool import SPOOL, unfinished
 from cnnbench.study import Architecture, Part, Study, StudyError
+from cnnbench.trial.images import Material
+from cnnbench.trial.remote_checkpoint import checkpoint_at
 from cnnbench.uri import without_password
 from cnnbench.vocabulary import vocabulary
 from cnnbench.whole_file import read_json, write_whole

@@ -11,15 +11,15 @@ from statistics import fmean
 
 import torch
 
-from cnnbench.distributed import machine
 from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.plan import Row
 from cnnbench.distributed.recorder import Recorder
 from cnnbench.evaluation.evaluate import Evaluation
 from cnnbench.evaluation.majority import majority_class
 from cnnbench.evaluation.metrics import class_scores
 from cnnbench.ledger import Budget, Cost, Machine, TestMetrics, TrialRecord
+from cnnbench.trial import machine
+from cnnbench.trial.images import Material
 
 MAJORITY = "majority_class"
 SEED_OFFSET = 100_000  # from the finals' seeds, however many of them are added later

@@ -17,11 +17,11 @@ from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.probe import choose_precision
 from cnnbench.distributed.recorder import Observer, Recorder
 from cnnbench.distributed.session import View, session
-from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.swapped import EffectsPhase, measurements, tunings
 from cnnbench.distributed.variants import Variants, plan_variants
 from cnnbench.ledger import TrialRecord
 from cnnbench.study import Study, StudyError
+from cnnbench.trial.study_images import open_sources
 
 
 def conduct_effects(

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from cnnbench.distributed import machine
 from cnnbench.distributed.plan import Row, check_budget, plan_rows, searched_names
 from cnnbench.distributed.price import predict
 from cnnbench.distributed.probe import probe_row, rate_of
-from cnnbench.distributed.sources import open_sources
 from cnnbench.precision import Precision
 from cnnbench.study import Study
+from cnnbench.trial import machine
+from cnnbench.trial.study_images import open_sources
 
 
 def estimate(study: Study) -> str:

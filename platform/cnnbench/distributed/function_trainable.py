@@ -7,9 +7,9 @@ import ray
 import torch
 from ray import tune
 
-from cnnbench.distributed.seclusion import seclude
-from cnnbench.distributed.spec import MaterialRef, TrialSpec, payload
-from cnnbench.distributed.trial import explain, run_trial
+from cnnbench.trial.isolation import seclude
+from cnnbench.trial.run import explain, run_trial
+from cnnbench.trial.spec import MaterialRef, TrialSpec, payload
 
 log = logging.getLogger(__name__)
 

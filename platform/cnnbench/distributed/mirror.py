@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cnnbench.distributed.spec import Progress
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.storage.remote import Place, RemoteError, below
 from cnnbench.study import Study, StudyError
+from cnnbench.trial.spec import Progress
 from cnnbench.whole_file import write_whole
 
 RECORDS = "ledger"

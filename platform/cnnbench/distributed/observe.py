@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cnnbench.distributed.spec import Progress
 from cnnbench.ledger import EpochPoint, Ledger, TrialRecord
 from cnnbench.spool import CURSOR, SPOOL, is_behind
 from cnnbench.study import Study
 from cnnbench.tracking import Shipped, Tracker, default_uri
+from cnnbench.trial.spec import Progress
 
 CLOSE_S = 60.0  # what is not shipped by then stays spooled
 

@@ -9,14 +9,14 @@ from typing import Any, Literal
 from cnnbench.distributed import controls
 from cnnbench.distributed.configuration import hyperparameters, put_in
 from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.plan import Row
 from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.search import Search
-from cnnbench.distributed.spec import Progress, TrialSpec, Value
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.study import Study
+from cnnbench.trial.images import Material
+from cnnbench.trial.spec import Progress, TrialSpec, Value
 
 
 class Phase:

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cnnbench.distributed.material import Material
 from cnnbench.study import Study
+from cnnbench.trial.images import Material
 from cnnbench.whole_file import write_whole
 
 EVALUATION_SHARE = 1 / 3  # of a training step's time, that a forward pass takes

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from cnnbench.distributed import machine
 from cnnbench.distributed.configuration import record_values
 from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.plan import Row, plan_rows
@@ -15,6 +14,7 @@ from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.row_id import row_id
 from cnnbench.study import Architecture, Study, StudyError, load, parse, read_recorded, recorded_folder
 from cnnbench.study.space import Fixed
+from cnnbench.trial import machine
 from cnnbench.vocabulary import vocabulary
 
 # What a study may say of this machine. All else is as the ledger has it.

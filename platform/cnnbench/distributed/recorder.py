@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from cnnbench.distributed.machine import commit
 from cnnbench.distributed.plan import Row
-from cnnbench.distributed.remote_checkpoint import checkpoint_at
-from cnnbench.distributed.spec import Progress, TrialSpec
 from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
 from cnnbench.study import Study
+from cnnbench.trial.machine import commit
+from cnnbench.trial.remote_checkpoint import checkpoint_at
+from cnnbench.trial.spec import Progress, TrialSpec
 
 MOST_POINTS = 100  # of a record's curve
 

@@ -21,10 +21,10 @@ from cnnbench.distributed.recorded import (
 )
 from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.session import View, session
-from cnnbench.distributed.sources import open_sources
 from cnnbench.distributed.verdict import Verdict, judge
 from cnnbench.ledger import Split, TrialRecord
 from cnnbench.study import StudyError
+from cnnbench.trial.study_images import open_sources
 from cnnbench.whole_file import write_whole
 
 SEED_OFFSET = 200_000  # of fresh seeds from the finals'; those of the A/A control are 100,000 away

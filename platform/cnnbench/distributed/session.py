@@ -12,16 +12,16 @@ from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.function_trainable import tune_trial
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.interruption import interruptible
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.phases import Phase, Succession
 from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.recorder import Observer
-from cnnbench.distributed.sources import Sources
-from cnnbench.distributed.spec import MaterialRef
 from cnnbench.distributed.tune import run_stage
 from cnnbench.storage.lock import held
 from cnnbench.study import Study
+from cnnbench.trial.images import Material
+from cnnbench.trial.spec import MaterialRef
+from cnnbench.trial.study_images import Sources
 
 
 class View(Observer, Protocol):

@@ -8,16 +8,16 @@ from math import log
 from typing import Literal
 
 from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.phases import PlannedPhase
 from cnnbench.distributed.plan import Row
 from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.spec import TrialSpec
 from cnnbench.distributed.variants import Variant
 from cnnbench.ledger import EffectOf, TrialRecord
 from cnnbench.study import Study
 from cnnbench.study.space import Value
 from cnnbench.training.recipe import KNOBS
+from cnnbench.trial.images import Material
+from cnnbench.trial.spec import TrialSpec
 
 Step = Literal["tuning", "measured"]
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from cnnbench.distributed.interruption import Interrupted
 from cnnbench.distributed.placements import free_orphans, waited_for
-from cnnbench.distributed.remote_checkpoint import checkpoint_at
-from cnnbench.distributed.spec import Progress, TrialSpec, content
+from cnnbench.trial.remote_checkpoint import checkpoint_at
+from cnnbench.trial.spec import Progress, TrialSpec, content
 
 # Tune reads these when it is imported.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no TensorBoard, CSV and JSON beside the ledger

@@ -15,7 +15,7 @@ from types import ModuleType
 READERS = (
     *("cnnbench.data.datasets", "cnnbench.data.sources", "cnnbench.data.decoding", "cnnbench.data.digits"),
     *("cnnbench.data.idx", "cnnbench.data.cifar", "cnnbench.data.parquet", "cnnbench.data.image_folder"),
-    *("cnnbench.data.fake", "cnnbench.distributed.sources", "sklearn.datasets"),
+    *("cnnbench.data.fake", "cnnbench.trial.study_images", "sklearn.datasets"),
 )
 ENVIRONMENT = ("CNNBENCH_DATA",)
 

@@ -11,10 +11,6 @@ import torch
 from cnnbench.data.batches import images_from_arrays
 from cnnbench.data.images import Images
 from cnnbench.data.seeds import derived_seed
-from cnnbench.distributed import machine
-from cnnbench.distributed.material import Material
-from cnnbench.distributed.remote_checkpoint import checkpoint_at
-from cnnbench.distributed.spec import TrialSpec, payload
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
 from cnnbench.networks import build as network
@@ -26,6 +22,10 @@ from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import Diverged, EpochMetrics
 from cnnbench.training.recipe import Recipe
 from cnnbench.training.repeatable import make_repeatable
+from cnnbench.trial import machine
+from cnnbench.trial.images import Material
+from cnnbench.trial.remote_checkpoint import checkpoint_at
+from cnnbench.trial.spec import TrialSpec, payload
 
 log = logging.getLogger(__name__)
 Report = Callable[[dict[str, str]], None]

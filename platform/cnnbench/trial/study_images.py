@@ -13,8 +13,8 @@ from cnnbench.data.datasets import DATASETS, Dataset
 from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.splits import split_checksum, stratified_limit, stratified_split
-from cnnbench.distributed.material import Material
 from cnnbench.ledger import Split
+from cnnbench.trial.images import Material
 
 
 @dataclass(frozen=True)
