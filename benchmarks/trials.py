@@ -32,9 +32,9 @@ from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.phases import SearchPhase
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.search import Search
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
+from cnnbench.search.search import Search
 from cnnbench.study import Study, parse
 from cnnbench.tracking import Tracker
 from cnnbench.trial import machine

@@ -9,9 +9,9 @@ from cnnbench.distributed.phases import SearchPhase
 from cnnbench.distributed.plan import check_budget, plan_rows
 from cnnbench.distributed.price import predict
 from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.search import Search
 from cnnbench.distributed.tune import _Table
 from cnnbench.ledger import Ledger, SearchLimit, Split
+from cnnbench.search.search import Search
 from cnnbench.study import Search as Settings
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.trial.spec import content, payload

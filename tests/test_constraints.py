@@ -7,9 +7,9 @@ import torch
 
 from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import Search
 from cnnbench.networks.build import build
 from cnnbench.networks.cost import measure
+from cnnbench.search.search import Search
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.vocabulary import vocabulary
 

@@ -28,15 +28,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": set(),
     "networks": {"architectures", "components", "registry"},
     "row_id": {"ledger"},
-    "spool": set(),
-    "statistics": set(),
-    "storage": set(),
     "uri": set(),
     "study": {"uri"},
-    "shipping": {"spool", "uri"},
-    "tracking": {"ledger", "shipping", "spool", "uri"},
     "whole_file": set(),
     "training": {"data", "evaluation", "precision", "ranks", "whole_file"},
+    "storage": set(),
     "trial": {
         "data",
         "evaluation",
@@ -50,16 +46,21 @@ MAY_IMPORT: dict[str, set[str]] = {
         "whole_file",
     },
     "vocabulary": {"architectures", "components", "data", "study", "training"},
+    "search": {"components", "data", "ledger", "study", "training", "trial", "uri", "vocabulary"},
+    "spool": set(),
+    "statistics": set(),
+    "shipping": {"spool", "uri"},
+    "tracking": {"ledger", "shipping", "spool", "uri"},
     "distributed": {
         "architectures",
         "components",
-        "data",
         "evaluation",
         "ledger",
         "networks",
         "precision",
         "ranks",
         "row_id",
+        "search",
         "spool",
         "statistics",
         "storage",
@@ -97,7 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Where a framework may be imported, lazily or not.
-ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"shipping", "tracked"}}
+ONLY_IN = {"ray": {"distributed"}, "optuna": {"report", "search"}, "mlflow": {"shipping", "tracked"}}
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
 BARE = {"registry", "architectures", "components", "networks", "data", "training", "evaluation"}

@@ -20,8 +20,8 @@ from cnnbench.components import drop_block, dropout
 from cnnbench.components.kinds import KINDS
 from cnnbench.data.datasets import DATASETS
 from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import suggest
 from cnnbench.networks.build import build
+from cnnbench.search.search import suggest
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.training.loop import _augmentation
 from cnnbench.training.optimizers import build_optimizer

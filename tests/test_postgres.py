@@ -10,8 +10,8 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from cnnbench.distributed.search import Search
 from cnnbench.ledger import Ledger
+from cnnbench.search.search import Search
 from cnnbench.study import Search as Settings
 from cnnbench.study import StudyError, parse
 from cnnbench.study.space import FloatRange

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from cnnbench import progress as progress_view
-from cnnbench.distributed.search import Proposal
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.progress import StudyView
+from cnnbench.search.search import Proposal
 from cnnbench.trial.spec import Progress
 from test_stage import spec
 from trials import record

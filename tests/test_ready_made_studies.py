@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.distributed.configuration import hyperparameters, put_in
-from cnnbench.distributed.search import Proposal, Search
 from cnnbench.ledger import Ledger, TrialRecord
+from cnnbench.search.configuration import hyperparameters, put_in
+from cnnbench.search.search import Proposal, Search
 from cnnbench.study import load
 from cnnbench.study.space import Space, Value
 from cnnbench.vocabulary import vocabulary

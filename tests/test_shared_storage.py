@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from cnnbench.distributed.mirror import Mirror, mirrors, shared_place
-from cnnbench.distributed.search import Proposal
 from cnnbench.ledger import Ledger
+from cnnbench.search.search import Proposal
 from cnnbench.storage.remote import Place, RemoteError, below, parent_and_name
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.training.checkpoints import CheckpointFile

@@ -9,9 +9,9 @@ from torch import nn
 from cnnbench.components import is_normalized
 from cnnbench.distributed.conduct import search_of
 from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import Search
-from cnnbench.distributed.warm_starts import suitable_weight_decay, warm_starts
 from cnnbench.networks.build import build
+from cnnbench.search.search import Search
+from cnnbench.search.warm_starts import suitable_weight_decay, warm_starts
 from cnnbench.study import Search as Settings
 from cnnbench.study import parse
 from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange

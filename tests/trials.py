@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cnnbench.distributed.search import Proposal, Search
 from cnnbench.ledger import TrialRecord
+from cnnbench.search.search import Proposal, Search
 from cnnbench.study.space import FloatRange, Space
 
 EPOCHS = 9

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from cnnbench.distributed.search import Search
 from cnnbench.ledger import Ledger
+from cnnbench.search.search import Search
 from cnnbench.study import load
 from cnnbench.training.checkpoints import CheckpointFile, unpacked
 from cnnbench.vocabulary import vocabulary

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cnnbench.distributed import optuna_store
 from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.continuation import continue_study, opened
 from cnnbench.distributed.done import finals_begun, study_is_done
@@ -15,9 +14,10 @@ from cnnbench.distributed.plan import Row, check_budget, plan_rows
 from cnnbench.distributed.price import write_prediction
 from cnnbench.distributed.probe import choose_precision, probed_rates
 from cnnbench.distributed.recorder import Observer, Recorder
-from cnnbench.distributed.search import Search
 from cnnbench.distributed.session import View, session
 from cnnbench.ledger import TrialRecord
+from cnnbench.search import optuna_store
+from cnnbench.search.search import Search
 from cnnbench.study import Study
 from cnnbench.trial.images import Material
 from cnnbench.trial.study_images import open_sources

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from cnnbench.distributed.configuration import put_in
 from cnnbench.distributed.plan import Row, over_limit
-from cnnbench.distributed.search import Admits
 from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.search.configuration import put_in
+from cnnbench.search.search import Admits
 from cnnbench.study import Constraints, Study
 
 

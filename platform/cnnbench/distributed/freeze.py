@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnbench.distributed.configuration import record_values
 from cnnbench.ledger import TrialRecord
+from cnnbench.search.configuration import record_values
 from cnnbench.study.space import Value
 from cnnbench.whole_file import write_whole
 

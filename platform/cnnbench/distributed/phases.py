@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from cnnbench.distributed import controls
-from cnnbench.distributed.configuration import hyperparameters, put_in
 from cnnbench.distributed.freeze import Winner
 from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.plan import Row
 from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.search import Search
 from cnnbench.ledger import EpochPoint, TrialRecord
+from cnnbench.search.configuration import hyperparameters, put_in
+from cnnbench.search.search import Search
 from cnnbench.study import Study
 from cnnbench.trial.images import Material
 from cnnbench.trial.spec import Progress, TrialSpec, Value

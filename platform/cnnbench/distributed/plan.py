@@ -9,9 +9,9 @@ import torch
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import count_sites, is_normalized, refusals
 from cnnbench.components.kinds import KINDS
-from cnnbench.distributed.search import grid_of
 from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.search.search import grid_of
 from cnnbench.study import Architecture, Constraints, Study, StudyError
 from cnnbench.study.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
 from cnnbench.trial import machine

@@ -21,12 +21,12 @@ from optuna.trial import TrialState
 
 from cnnbench import study as study_file
 from cnnbench.data.seeds import derived_seed
-from cnnbench.distributed.configuration import proposed_values
-from cnnbench.distributed.neighbours import NeighbourSampler
-from cnnbench.distributed.optuna_store import new_studies
-from cnnbench.distributed.rungs import Rungs
-from cnnbench.distributed.warm_starts import warm_starts
 from cnnbench.ledger import TrialRecord
+from cnnbench.search.configuration import proposed_values
+from cnnbench.search.neighbours import NeighbourSampler
+from cnnbench.search.optuna_store import new_studies
+from cnnbench.search.rungs import Rungs
+from cnnbench.search.warm_starts import warm_starts
 from cnnbench.study.space import Choice, Fixed, FloatRange, Space, Value, walk
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
