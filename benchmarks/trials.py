@@ -28,7 +28,6 @@ from cnnbench.distributed import cluster
 from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.function_trainable import tune_trial
-from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.phases import SearchPhase
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.recorder import Recorder
@@ -36,7 +35,8 @@ from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
 from cnnbench.search.search import Search
 from cnnbench.study import Study, parse
-from cnnbench.tracking import Tracker
+from cnnbench.tracking.observer import Tracking
+from cnnbench.tracking.tracker import Tracker
 from cnnbench.trial import machine
 from cnnbench.trial.images import Material
 from cnnbench.trial.run import run_trial

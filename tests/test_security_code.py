@@ -9,7 +9,7 @@ import pytest
 
 from cnnbench.study import StudyError, load
 from cnnbench.study.document import DocumentError, read_yaml
-from cnnbench.tracking import ENVIRONMENT
+from cnnbench.tracking.tracker import ENVIRONMENT
 from cnnbench.vocabulary import vocabulary
 
 SOURCE = Path(__file__).parents[1] / "platform" / "cnnbench"

@@ -16,7 +16,6 @@ from cnnbench.distributed.conduct import Conducted, conduct
 from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.effects import conduct_effects
 from cnnbench.distributed.interruption import Interrupted
-from cnnbench.distributed.observe import Tracking
 from cnnbench.distributed.recorded import RecordedRow
 from cnnbench.distributed.reproduce import reproduce
 from cnnbench.distributed.verdict import Verdict
@@ -26,7 +25,8 @@ from cnnbench.report import Leaderboard, effects_text
 from cnnbench.storage.lock import TakenOver
 from cnnbench.study import Study
 from cnnbench.terminal import print_report
-from cnnbench.tracking import Shipped
+from cnnbench.tracking.observer import Tracking
+from cnnbench.tracking.tracker import Shipped
 from cnnbench.uri import without_password
 from cnnbench.whole_file import WriteError
 

@@ -16,7 +16,7 @@ from typing import Any
 import pexpect
 
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.spool import SPOOL
+from cnnbench.tracking.spool import SPOOL
 from faulty_networks import HOLD
 from own_mounts import Mounts
 

@@ -8,8 +8,8 @@ from cnnbench.distributed.done import finals_begun
 from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.session import View
 from cnnbench.ledger import Ledger, Reading, TrialRecord
-from cnnbench.spool import SPOOL, unfinished
 from cnnbench.study import Architecture, Part, Study, StudyError
+from cnnbench.tracking.spool import SPOOL, unfinished
 from cnnbench.trial.images import Material
 from cnnbench.trial.remote_checkpoint import checkpoint_at
 from cnnbench.uri import without_password

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnbench.ledger import EpochPoint, Ledger, TrialRecord
-from cnnbench.spool import CURSOR, SPOOL, is_behind
 from cnnbench.study import Study
-from cnnbench.tracking import Shipped, Tracker, default_uri
+from cnnbench.tracking.spool import CURSOR, SPOOL, is_behind
+from cnnbench.tracking.tracker import Shipped, Tracker, default_uri
 from cnnbench.trial.spec import Progress
 
 CLOSE_S = 60.0  # what is not shipped by then stays spooled

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cnnbench.shipping import ARTIFACTS, PARENT_ID, TRIAL_TAG
-from cnnbench.tracking import ENVIRONMENT
+from cnnbench.tracking.shipping import ARTIFACTS, PARENT_ID, TRIAL_TAG
+from cnnbench.tracking.tracker import ENVIRONMENT
 from cnnbench.uri import without_password
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 The spool ``<study folder>/tracking.spool.jsonl`` is append-only; ``tracking.cursor.json`` beside it says how far each
 store has it. A store that is down or slow holds up nothing: what it did not take is shipped when it answers, in this
-run or the next, by ``cnnbench.shipping``. The ledger stays the truth.
+run or the next, by ``cnnbench.tracking.shipping``. The ledger stays the truth.
 """
 
 import json
@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cnnbench.ledger import EpochPoint, TrialRecord
-from cnnbench.shipping import RUNS, Job, Message
-from cnnbench.spool import CURSOR, SPOOL, Cursor, Event, Spool, store_key
+from cnnbench.tracking.shipping import RUNS, Job, Message
+from cnnbench.tracking.spool import CURSOR, SPOOL, Cursor, Event, Spool, store_key
 from cnnbench.uri import has_password, without_password
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ ENVIRONMENT = {
 _RUN_STATUS = {"completed": "FINISHED", "pruned": "KILLED"}  # any other: FAILED
 # Not -m, which would put the folder the study is run from first on the path: an installed cnnbench comes first, as in
 # __main__.py, whose folder above is given.
-_SHIP = "import sys; sys.path.append(sys.argv[1]); from cnnbench.shipping import main; main()"
+_SHIP = "import sys; sys.path.append(sys.argv[1]); from cnnbench.tracking.shipping import main; main()"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Tracker:
 
 
 class _Shipping:
-    """A process of ``cnnbench.shipping``. It ends with this one, however this one ends: see its standard input."""
+    """A process of ``cnnbench.tracking.shipping``. It ends with this one, however this one ends: see its standard input."""
 
     def __init__(self, job: Job) -> None:
         self.synced = 0

@@ -1,6 +1,7 @@
 """Ships a study's spool to MLflow, in a process of its own: what MLflow costs, the study's driver does not pay.
 
-``cnnbench.tracking`` starts it. Its standard input is one line of JSON, a Job, and later one more: the status that the
+``cnnbench.tracking.tracker`` starts it. Its standard input is one line of JSON, a Job, and later one more: the status
+that the
 study's run ends with. Where standard input ends, the driver is dead or waits no longer: so does this process, at once.
 Its standard output is one JSON object a line, the fields of a Message.
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cnnbench.spool import CURSOR, SPOOL, Cursor, Event, OpenRun, SpoolFile
+from cnnbench.tracking.spool import CURSOR, SPOOL, Cursor, Event, OpenRun, SpoolFile
 from cnnbench.uri import blackened, without_password
 
 if TYPE_CHECKING:
