@@ -103,11 +103,11 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from ray import tune
 
     from cnnbench.distributed.continuation import resolved
-    from cnnbench.distributed.phases import SearchPhase
-    from cnnbench.distributed.plan import plan_rows
-    from cnnbench.distributed.recorder import Recorder
     from cnnbench.distributed.tune import run_stage
     from cnnbench.ledger import Ledger
+    from cnnbench.protocol.phases import SearchPhase
+    from cnnbench.protocol.plan import plan_rows
+    from cnnbench.protocol.recorder import Recorder
     from cnnbench.search.search import Search
     from cnnbench.tracking.observer import Tracking
     from cnnbench.trial.study_images import open_sources

@@ -28,11 +28,11 @@ from cnnbench.distributed import cluster
 from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.function_trainable import tune_trial
-from cnnbench.distributed.phases import SearchPhase
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
+from cnnbench.protocol.phases import SearchPhase
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.protocol.recorder import Recorder
 from cnnbench.search.search import Search
 from cnnbench.study import Study, parse
 from cnnbench.tracking.observer import Tracking

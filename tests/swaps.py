@@ -6,13 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.phases import FinalsPhase, Phase
-from cnnbench.distributed.plan import Row, plan_rows
-from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.swapped import EffectsPhase, measurements, tunings
-from cnnbench.distributed.variants import Variants, plan_variants
 from cnnbench.ledger import Ledger, Split, TrialRecord
+from cnnbench.protocol.freeze import Winner
+from cnnbench.protocol.phases import FinalsPhase, Phase
+from cnnbench.protocol.plan import Row, plan_rows
+from cnnbench.protocol.recorder import Recorder
+from cnnbench.protocol.swapped import EffectsPhase, measurements, tunings
+from cnnbench.protocol.variants import Variants, plan_variants
 from cnnbench.study import Study, parse
 from cnnbench.trial.spec import Progress, TrialSpec
 from cnnbench.vocabulary import vocabulary

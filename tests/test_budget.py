@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnnbench.distributed.phases import SearchPhase
-from cnnbench.distributed.plan import check_budget, plan_rows
-from cnnbench.distributed.price import predict
-from cnnbench.distributed.recorder import Recorder
 from cnnbench.distributed.tune import _Table
 from cnnbench.ledger import Ledger, SearchLimit, Split
+from cnnbench.protocol.phases import SearchPhase
+from cnnbench.protocol.plan import check_budget, plan_rows
+from cnnbench.protocol.price import predict
+from cnnbench.protocol.recorder import Recorder
 from cnnbench.search.search import Search
 from cnnbench.study import Search as Settings
 from cnnbench.study import Study, StudyError, parse

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnbench.distributed.plan import plan_rows
+from cnnbench.protocol.plan import plan_rows
 from cnnbench.study import StudyError, load, parse
 from cnnbench.vocabulary import vocabulary
 

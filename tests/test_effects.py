@@ -2,12 +2,12 @@
 
 import pytest
 
-from cnnbench.distributed.controls import best_row
-from cnnbench.distributed.done import study_is_done
 from cnnbench.distributed.effects import conduct_effects
-from cnnbench.distributed.phases import FinalsPhase
-from cnnbench.distributed.variants import complete_schedule, wanted_values
 from cnnbench.ledger import Ledger, TrialRecord
+from cnnbench.protocol.controls import best_row
+from cnnbench.protocol.done import study_is_done
+from cnnbench.protocol.phases import FinalsPhase
+from cnnbench.protocol.variants import complete_schedule, wanted_values
 from cnnbench.report import leaderboard
 from cnnbench.report.effects import effects_table
 from cnnbench.study import StudyError, parse

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
-from cnnbench.distributed.plan import plan_rows
 from cnnbench.networks.build import BuildError, build
+from cnnbench.protocol.plan import plan_rows
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.vocabulary import vocabulary
 

@@ -19,8 +19,8 @@ from torch import nn
 from cnnbench.components import drop_block, dropout
 from cnnbench.components.kinds import KINDS
 from cnnbench.data.datasets import DATASETS
-from cnnbench.distributed.plan import plan_rows
 from cnnbench.networks.build import build
+from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import suggest
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.training.loop import _augmentation

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from cnnbench.components import ComponentError, refusals, swap
 from cnnbench.distributed.continuation import continue_study, resolved
-from cnnbench.distributed.plan import plan_rows
 from cnnbench.networks.build import build
 from cnnbench.progress import StudyView
+from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import Proposal
 from cnnbench.study import Constraints, StudyError, parse
 from cnnbench.trial.study_images import open_sources

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnbench.distributed.mirror import Mirror, mirrors, shared_place
 from cnnbench.ledger import Ledger
+from cnnbench.protocol.mirror import Mirror, mirrors, shared_place
 from cnnbench.search.search import Proposal
 from cnnbench.storage.remote import Place, RemoteError, below, parent_and_name
 from cnnbench.study import Study, StudyError, parse

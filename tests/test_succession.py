@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from cnnbench.distributed.phases import Succession
+from cnnbench.protocol.phases import Succession
 
 
 class Listed:

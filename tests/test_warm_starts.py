@@ -8,8 +8,8 @@ from torch import nn
 
 from cnnbench.components import is_normalized
 from cnnbench.distributed.conduct import search_of
-from cnnbench.distributed.plan import plan_rows
 from cnnbench.networks.build import build
+from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import Search
 from cnnbench.search.warm_starts import suitable_weight_decay, warm_starts
 from cnnbench.study import Search as Settings

@@ -130,8 +130,8 @@ def reproduce(
     takeover: Takeover = False,
 ) -> None:
     """Run a leaderboard row again. Exit code 0: as was to be expected of it; 3: it came out otherwise."""
-    from cnnbench.distributed import recorded
     from cnnbench.distributed.reproduce import seeds_of
+    from cnnbench.protocol import recorded
     from cnnbench.running import run_again
 
     with _user_errors():
@@ -290,7 +290,7 @@ def _run(study: "Study", again: str, *, takeover: bool, effects_of: Path | None 
 def _print_plan(study: "Study") -> None:
     from rich.console import Console
 
-    from cnnbench.distributed.estimate import estimate
+    from cnnbench.protocol.estimate import estimate
 
     with Console().status("probing each architecture for some steps"):
         plan = estimate(study)

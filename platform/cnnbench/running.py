@@ -16,11 +16,11 @@ from cnnbench.distributed.conduct import Conducted, conduct
 from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.effects import conduct_effects
 from cnnbench.distributed.interruption import Interrupted
-from cnnbench.distributed.recorded import RecordedRow
 from cnnbench.distributed.reproduce import reproduce
-from cnnbench.distributed.verdict import Verdict
 from cnnbench.ledger import LedgerWriteError
 from cnnbench.progress import StudyView
+from cnnbench.protocol.recorded import RecordedRow
+from cnnbench.protocol.verdict import Verdict
 from cnnbench.report import Leaderboard, effects_text
 from cnnbench.storage.lock import TakenOver
 from cnnbench.study import Study

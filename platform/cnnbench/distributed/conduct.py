@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cnnbench.distributed.constraints import admission
 from cnnbench.distributed.continuation import continue_study, opened
-from cnnbench.distributed.done import finals_begun, study_is_done
-from cnnbench.distributed.freeze import freeze
-from cnnbench.distributed.mirror import mirrors
-from cnnbench.distributed.phases import ControlsPhase, FinalsPhase, SearchPhase
-from cnnbench.distributed.plan import Row, check_budget, plan_rows
-from cnnbench.distributed.price import write_prediction
-from cnnbench.distributed.probe import choose_precision, probed_rates
-from cnnbench.distributed.recorder import Observer, Recorder
 from cnnbench.distributed.session import View, session
 from cnnbench.ledger import TrialRecord
+from cnnbench.protocol.constraints import admission
+from cnnbench.protocol.done import finals_begun, study_is_done
+from cnnbench.protocol.freeze import freeze
+from cnnbench.protocol.mirror import mirrors
+from cnnbench.protocol.phases import ControlsPhase, FinalsPhase, SearchPhase
+from cnnbench.protocol.plan import Row, check_budget, plan_rows
+from cnnbench.protocol.price import write_prediction
+from cnnbench.protocol.recorder import Observer, Recorder
+from cnnbench.protocol.row_probe import choose_precision, probed_rates
 from cnnbench.search import optuna_store
 from cnnbench.search.search import Search
 from cnnbench.study import Study

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnbench.distributed.done import finals_begun
-from cnnbench.distributed.mirror import shared_place
 from cnnbench.distributed.session import View
 from cnnbench.ledger import Ledger, Reading, TrialRecord
+from cnnbench.protocol.done import finals_begun
+from cnnbench.protocol.mirror import shared_place
 from cnnbench.study import Architecture, Part, Study, StudyError
 from cnnbench.tracking.spool import SPOOL, unfinished
 from cnnbench.trial.images import Material

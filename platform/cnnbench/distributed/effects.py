@@ -10,16 +10,16 @@ from statistics import fmean
 
 from cnnbench.distributed.conduct import Conducted
 from cnnbench.distributed.continuation import continue_study, opened
-from cnnbench.distributed.done import study_is_done
-from cnnbench.distributed.freeze import Winner, freeze
-from cnnbench.distributed.mirror import mirrors
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.probe import choose_precision
-from cnnbench.distributed.recorder import Observer, Recorder
 from cnnbench.distributed.session import View, session
-from cnnbench.distributed.swapped import EffectsPhase, measurements, tunings
-from cnnbench.distributed.variants import Variants, plan_variants
 from cnnbench.ledger import TrialRecord
+from cnnbench.protocol.done import study_is_done
+from cnnbench.protocol.freeze import Winner, freeze
+from cnnbench.protocol.mirror import mirrors
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.protocol.recorder import Observer, Recorder
+from cnnbench.protocol.row_probe import choose_precision
+from cnnbench.protocol.swapped import EffectsPhase, measurements, tunings
+from cnnbench.protocol.variants import Variants, plan_variants
 from cnnbench.study import Study, StudyError
 from cnnbench.trial.study_images import open_sources
 

@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import cnnbench
 from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local
 from cnnbench.distributed.interruption import pause
-from cnnbench.distributed.mirror import shared_place
+from cnnbench.protocol.mirror import shared_place
 from cnnbench.storage.remote import Place, RemoteError
 from cnnbench.study import Study
 from cnnbench.trial import machine

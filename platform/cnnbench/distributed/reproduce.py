@@ -10,8 +10,10 @@ from dataclasses import asdict
 from typing import Literal
 
 from cnnbench.distributed.continuation import opened, resolved
-from cnnbench.distributed.phases import FinalsPhase
-from cnnbench.distributed.recorded import (
+from cnnbench.distributed.session import View, session
+from cnnbench.ledger import Split, TrialRecord
+from cnnbench.protocol.phases import FinalsPhase
+from cnnbench.protocol.recorded import (
     RecordedRow,
     as_recorded,
     data_differences,
@@ -19,10 +21,8 @@ from cnnbench.distributed.recorded import (
     environment_differences,
     plan,
 )
-from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.session import View, session
-from cnnbench.distributed.verdict import Verdict, judge
-from cnnbench.ledger import Split, TrialRecord
+from cnnbench.protocol.recorder import Recorder
+from cnnbench.protocol.verdict import Verdict, judge
 from cnnbench.study import StudyError
 from cnnbench.trial.study_images import open_sources
 from cnnbench.whole_file import write_whole

@@ -12,11 +12,11 @@ from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.function_trainable import tune_trial
 from cnnbench.distributed.head import watched
 from cnnbench.distributed.interruption import interruptible
-from cnnbench.distributed.mirror import shared_place
-from cnnbench.distributed.phases import Phase, Succession
 from cnnbench.distributed.preflight import preflight
-from cnnbench.distributed.recorder import Observer
 from cnnbench.distributed.tune import run_stage
+from cnnbench.protocol.mirror import shared_place
+from cnnbench.protocol.phases import Phase, Succession
+from cnnbench.protocol.recorder import Observer
 from cnnbench.storage.lock import held
 from cnnbench.study import Study
 from cnnbench.trial.images import Material

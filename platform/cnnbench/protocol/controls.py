@@ -11,13 +11,13 @@ from statistics import fmean
 
 import torch
 
-from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.plan import Row
-from cnnbench.distributed.recorder import Recorder
 from cnnbench.evaluation.evaluate import Evaluation
 from cnnbench.evaluation.majority import majority_class
 from cnnbench.evaluation.metrics import class_scores
 from cnnbench.ledger import Budget, Cost, Machine, TestMetrics, TrialRecord
+from cnnbench.protocol.freeze import Winner
+from cnnbench.protocol.plan import Row
+from cnnbench.protocol.recorder import Recorder
 from cnnbench.trial import machine
 from cnnbench.trial.images import Material
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from cnnbench.distributed import controls
-from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.mirror import shared_place
-from cnnbench.distributed.plan import Row
-from cnnbench.distributed.recorder import Recorder
 from cnnbench.ledger import EpochPoint, TrialRecord
+from cnnbench.protocol import controls
+from cnnbench.protocol.freeze import Winner
+from cnnbench.protocol.mirror import shared_place
+from cnnbench.protocol.plan import Row
+from cnnbench.protocol.recorder import Recorder
 from cnnbench.search.configuration import hyperparameters, put_in
 from cnnbench.search.search import Search
 from cnnbench.study import Study

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from cnnbench.distributed import controls
-from cnnbench.distributed.plan import Row
 from cnnbench.ledger import TrialRecord
+from cnnbench.protocol import controls
+from cnnbench.protocol.plan import Row
 from cnnbench.study import Study
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from cnnbench.distributed.plan import Row
 from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
+from cnnbench.protocol.plan import Row
 from cnnbench.study import Study
 from cnnbench.trial.machine import commit
 from cnnbench.trial.remote_checkpoint import checkpoint_at

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import Literal
 
-from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.phases import PlannedPhase
-from cnnbench.distributed.plan import Row
-from cnnbench.distributed.recorder import Recorder
-from cnnbench.distributed.variants import Variant
 from cnnbench.ledger import EffectOf, TrialRecord
+from cnnbench.protocol.freeze import Winner
+from cnnbench.protocol.phases import PlannedPhase
+from cnnbench.protocol.plan import Row
+from cnnbench.protocol.recorder import Recorder
+from cnnbench.protocol.variants import Variant
 from cnnbench.study import Study
 from cnnbench.study.space import Value
 from cnnbench.training.recipe import KNOBS

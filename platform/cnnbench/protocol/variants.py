@@ -11,10 +11,10 @@ from cnnbench.components import KindReport, allowed
 from cnnbench.components.kinds import KINDS, NUMBERS
 from cnnbench.components.sites import find
 from cnnbench.components.trace import trace
-from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.plan import Row, over_limit
 from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.protocol.freeze import Winner
+from cnnbench.protocol.plan import Row, over_limit
 from cnnbench.search.configuration import put_in
 from cnnbench.study import Study, StudyError
 from cnnbench.study.space import Choice, Value, values_of, walk

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from cnnbench.distributed.freeze import Winner
-from cnnbench.distributed.plan import Row, plan_rows
 from cnnbench.ledger import Ledger, Split, TrialRecord
+from cnnbench.protocol.freeze import Winner
+from cnnbench.protocol.plan import Row, plan_rows
 from cnnbench.row_id import row_id
 from cnnbench.search.configuration import record_values
 from cnnbench.study import Architecture, Study, StudyError, load, parse, read_recorded, recorded_folder

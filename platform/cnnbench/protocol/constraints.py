@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from cnnbench.distributed.plan import Row, over_limit
 from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.protocol.plan import Row, over_limit
 from cnnbench.search.configuration import put_in
 from cnnbench.search.search import Admits
 from cnnbench.study import Constraints, Study

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from cnnbench.distributed.plan import Row
 from cnnbench.ledger import TrialRecord
 from cnnbench.networks import build as network
 from cnnbench.precision import COMBINATIONS, Precision
+from cnnbench.protocol.plan import Row
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.probe import probe

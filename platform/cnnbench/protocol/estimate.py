@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from cnnbench.distributed.plan import Row, check_budget, plan_rows, searched_names
-from cnnbench.distributed.price import predict
-from cnnbench.distributed.probe import probe_row, rate_of
 from cnnbench.precision import Precision
+from cnnbench.protocol.plan import Row, check_budget, plan_rows, searched_names
+from cnnbench.protocol.price import predict
+from cnnbench.protocol.row_probe import probe_row, rate_of
 from cnnbench.study import Study
 from cnnbench.trial import machine
 from cnnbench.trial.study_images import open_sources
