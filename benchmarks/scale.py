@@ -102,7 +102,6 @@ def run_bare(trials: int, folder: str) -> dict[str, Any]:
 def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from ray import tune
 
-    from cnnbench.distributed.continuation import resolved
     from cnnbench.distributed.tune import run_stage
     from cnnbench.ledger import Ledger
     from cnnbench.protocol.phases import SearchPhase
@@ -111,6 +110,7 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from cnnbench.search.search import Search
     from cnnbench.tracking.observer import Tracking
     from cnnbench.trial.study_images import open_sources
+    from cnnbench.workflows.continuation import resolved
 
     asked = study(folder, trials, pruner)
     material = open_sources(asked.data).for_search()

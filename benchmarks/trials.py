@@ -25,7 +25,6 @@ from ray import train as ray_train
 from ray import tune
 
 from cnnbench.distributed import cluster
-from cnnbench.distributed.continuation import resolved
 from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.function_trainable import tune_trial
 from cnnbench.distributed.tune import run_stage
@@ -43,6 +42,7 @@ from cnnbench.trial.run import run_trial
 from cnnbench.trial.spec import MaterialRef, TrialSpec, content
 from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.continuation import resolved
 
 COMPUTE_S = 1.5
 OUT = Path("build/bench/trials.json")

@@ -2,7 +2,6 @@
 
 import pytest
 
-from cnnbench.distributed.effects import conduct_effects
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.protocol.controls import best_row
 from cnnbench.protocol.done import study_is_done
@@ -14,6 +13,7 @@ from cnnbench.study import StudyError, parse
 from cnnbench.training.recipe import KNOBS, Recipe
 from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.effects import conduct_effects
 from ledger_rows import again, majority
 from swaps import Simulated
 

@@ -7,7 +7,6 @@ import torch
 from rich.console import Console
 
 from cnnbench.components import ComponentError, refusals, swap
-from cnnbench.distributed.continuation import continue_study, resolved
 from cnnbench.networks.build import build
 from cnnbench.progress import StudyView
 from cnnbench.protocol.plan import plan_rows
@@ -15,6 +14,7 @@ from cnnbench.search.search import Proposal
 from cnnbench.study import Constraints, StudyError, parse
 from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.continuation import continue_study, resolved
 from trials import record
 
 STUDY = """

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cnnbench.distributed.reproduce import reproduce, seeds_of, still_holds
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.progress import StudyView
 from cnnbench.protocol.recorded import data_differences, environment_differences, find
 from cnnbench.protocol.verdict import judge
 from cnnbench.row_id import row_id
 from cnnbench.study import StudyError
+from cnnbench.workflows.reproduction import reproduce, seeds_of, still_holds
 from ledger_rows import again, final, finals, majority, scored, trial
 
 STUDY = """

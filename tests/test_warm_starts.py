@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from cnnbench.components import is_normalized
-from cnnbench.distributed.conduct import search_of
 from cnnbench.networks.build import build
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import Search
@@ -17,6 +16,7 @@ from cnnbench.study import parse
 from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.study import search_of
 
 USUAL = {
     "optimizer": Choice(

@@ -130,9 +130,9 @@ def reproduce(
     takeover: Takeover = False,
 ) -> None:
     """Run a leaderboard row again. Exit code 0: as was to be expected of it; 3: it came out otherwise."""
-    from cnnbench.distributed.reproduce import seeds_of
     from cnnbench.protocol import recorded
     from cnnbench.running import run_again
+    from cnnbench.workflows.reproduction import seeds_of
 
     with _user_errors():
         found = recorded.find(study, row, set_)

@@ -12,11 +12,7 @@ import typer
 from rich.console import Console
 
 from cnnbench import reporting
-from cnnbench.distributed.conduct import Conducted, conduct
-from cnnbench.distributed.continuation import resolved
-from cnnbench.distributed.effects import conduct_effects
 from cnnbench.distributed.interruption import Interrupted
-from cnnbench.distributed.reproduce import reproduce
 from cnnbench.ledger import LedgerWriteError
 from cnnbench.progress import StudyView
 from cnnbench.protocol.recorded import RecordedRow
@@ -29,6 +25,10 @@ from cnnbench.tracking.observer import Tracking
 from cnnbench.tracking.tracker import Shipped
 from cnnbench.uri import without_password
 from cnnbench.whole_file import WriteError
+from cnnbench.workflows.continuation import resolved
+from cnnbench.workflows.effects import conduct_effects
+from cnnbench.workflows.reproduction import reproduce
+from cnnbench.workflows.study import Conducted, conduct
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -1,9 +1,8 @@
 """Ships a study's spool to MLflow, in a process of its own: what MLflow costs, the study's driver does not pay.
 
 ``cnnbench.tracking.tracker`` starts it. Its standard input is one line of JSON, a Job, and later one more: the status
-that the
-study's run ends with. Where standard input ends, the driver is dead or waits no longer: so does this process, at once.
-Its standard output is one JSON object a line, the fields of a Message.
+that the study's run ends with. Where standard input ends, the driver is dead or waits no longer: so does this process,
+at once. Its standard output is one JSON object a line, the fields of a Message.
 
 Shipping twice is the same as once: a trial's run is found by its tag, a metric carries the time and step it was spooled
 with, and the epochs of a retried trial count once. MLflow is imported here, and to read a study back.

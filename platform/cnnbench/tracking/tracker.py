@@ -153,7 +153,7 @@ class Tracker:
 
 
 class _Shipping:
-    """A process of ``cnnbench.tracking.shipping``. It ends with this one, however this one ends: see its standard input."""
+    """A process of ``cnnbench.tracking.shipping``. It ends with this one, however that ends: see its standard input."""
 
     def __init__(self, job: Job) -> None:
         self.synced = 0

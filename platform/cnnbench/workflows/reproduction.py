@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from cnnbench.distributed.continuation import opened, resolved
 from cnnbench.distributed.session import View, session
 from cnnbench.ledger import Split, TrialRecord
 from cnnbench.protocol.phases import FinalsPhase
@@ -26,6 +25,7 @@ from cnnbench.protocol.verdict import Verdict, judge
 from cnnbench.study import StudyError
 from cnnbench.trial.study_images import open_sources
 from cnnbench.whole_file import write_whole
+from cnnbench.workflows.continuation import opened, resolved
 
 SEED_OFFSET = 200_000  # of fresh seeds from the finals'; those of the A/A control are 100,000 away
 

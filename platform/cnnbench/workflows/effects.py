@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
-from cnnbench.distributed.conduct import Conducted
-from cnnbench.distributed.continuation import continue_study, opened
 from cnnbench.distributed.session import View, session
 from cnnbench.ledger import TrialRecord
 from cnnbench.protocol.done import study_is_done
@@ -22,6 +20,8 @@ from cnnbench.protocol.swapped import EffectsPhase, measurements, tunings
 from cnnbench.protocol.variants import Variants, plan_variants
 from cnnbench.study import Study, StudyError
 from cnnbench.trial.study_images import open_sources
+from cnnbench.workflows.continuation import continue_study, opened
+from cnnbench.workflows.study import Conducted
 
 
 def conduct_effects(

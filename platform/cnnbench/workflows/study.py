@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cnnbench.distributed.continuation import continue_study, opened
 from cnnbench.distributed.session import View, session
 from cnnbench.ledger import TrialRecord
 from cnnbench.protocol.constraints import admission
@@ -21,6 +20,7 @@ from cnnbench.search.search import Search
 from cnnbench.study import Study
 from cnnbench.trial.images import Material
 from cnnbench.trial.study_images import open_sources
+from cnnbench.workflows.continuation import continue_study, opened
 
 FEW_ADMITTED = "hardly any configuration is within the constraints"
 
