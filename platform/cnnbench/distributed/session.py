@@ -10,7 +10,7 @@ from ray import tune as ray_tune
 from cnnbench.distributed import cluster
 from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.function_trainable import tune_trial
-from cnnbench.distributed.head import watched
+from cnnbench.distributed.head_watch import watched
 from cnnbench.distributed.interruption import interruptible
 from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.tune import run_stage
