@@ -17,25 +17,21 @@ PACKAGE = SOURCE / "cnnbench"
 # not named here may not exist. "*": any.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
-    "cluster_check": set(),
     "registry": set(),
-    "data": {"registry"},
-    "doctor": {"data"},
-    "ledger": set(),
-    "model_tables": set(),
     "architectures": {"registry"},
+    "cluster_check": set(),
     "components": {"registry"},
-    "networks": {"architectures", "components", "registry"},
-    "uri": set(),
-    "study": {"uri"},
+    "data": {"registry"},
     "precision": set(),
     "ranks": set(),
     "evaluation": {"data", "precision", "ranks"},
+    "ledger": set(),
+    "networks": {"architectures", "components", "registry"},
+    "row_id": {"ledger"},
+    "uri": set(),
+    "study": {"uri"},
     "whole_file": set(),
     "training": {"data", "evaluation", "precision", "ranks", "whole_file"},
-    "vocabulary": {"architectures", "components", "data", "study", "training"},
-    "models": {"architectures", "components", "networks", "study", "vocabulary"},
-    "row_id": {"ledger"},
     "storage": set(),
     "trial": {
         "data",
@@ -49,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training",
         "whole_file",
     },
+    "vocabulary": {"architectures", "components", "data", "study", "training"},
     "search": {"components", "data", "ledger", "study", "training", "trial", "uri", "vocabulary"},
     "statistics": set(),
     "protocol": {
@@ -68,12 +65,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "vocabulary",
         "whole_file",
     },
+    "distributed": {"protocol", "ranks", "storage", "study", "trial"},
     "report": {"ledger", "row_id", "statistics"},
     "tracking": {"ledger", "study", "trial", "uri"},
-    "reporting": {"report", "study", "tracking"},
-    "distributed": {"protocol", "ranks", "storage", "study", "trial"},
-    "progress": {"ledger"},
-    "terminal": {"report"},
     "workflows": {
         "distributed",
         "ledger",
@@ -86,23 +80,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "vocabulary",
         "whole_file",
     },
-    "running": {
-        "distributed",
-        "ledger",
-        "progress",
-        "protocol",
-        "report",
-        "reporting",
-        "storage",
-        "study",
-        "terminal",
-        "tracking",
-        "uri",
-        "whole_file",
-        "workflows",
-    },
-    "cli": {"*"},
-    "__main__": {"cli"},
+    "commands": {"*"},
+    "__main__": {"commands"},
 }
 
 # Where a framework may be imported, lazily or not.
@@ -115,7 +94,7 @@ ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision need
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
 # These start fast and work on a laptop without torch.
-WITHOUT_TORCH = {"registry", "study", "ledger", "tracking", "statistics", "progress"}
+WITHOUT_TORCH = {"registry", "study", "ledger", "tracking", "statistics", "commands"}
 WITHOUT_TORCH |= {"tracking", "report", "row_id", "cluster_check", "uri"}
 
 
@@ -241,7 +220,7 @@ def test_platform_is_the_standard_librarys() -> None:
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("cnnbench.cli", "torch ray mlflow optuna pandas"),  # else --help is slow
+        ("cnnbench.commands.cli", "torch ray mlflow optuna pandas"),  # else --help is slow
         ("cnnbench.report.*", "torch ray mlflow"),
         ("cnnbench.cluster_check.*", "torch ray mlflow jsonschema"),
         ("cnnbench.tracking.tracker", "torch ray mlflow"),  # MLflow is imported by the process that ships

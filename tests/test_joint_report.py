@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from cnnbench import reporting
+from cnnbench.commands import report as reporting
 from cnnbench.report.index import write_index
 from cnnbench.report.joint import join, joint_table
 from cnnbench.report.joint_page import joint_csv, write_joint

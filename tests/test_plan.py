@@ -6,9 +6,9 @@ import pytest
 import torch
 from rich.console import Console
 
+from cnnbench.commands.live_view import StudyView
 from cnnbench.components import ComponentError, refusals, swap
 from cnnbench.networks.build import build
-from cnnbench.progress import StudyView
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import Proposal
 from cnnbench.study import Constraints, StudyError, parse

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cnnbench import progress as progress_view
+from cnnbench.commands import live_view as progress_view
+from cnnbench.commands.live_view import StudyView
 from cnnbench.ledger import EpochPoint, TrialRecord
-from cnnbench.progress import StudyView
 from cnnbench.search.search import Proposal
 from cnnbench.trial.spec import Progress
 from test_stage import spec

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cnnbench.commands.live_view import StudyView
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.progress import StudyView
 from cnnbench.protocol.recorded import data_differences, environment_differences, find
 from cnnbench.protocol.verdict import judge
 from cnnbench.row_id import row_id

@@ -8,7 +8,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from cnnbench.cli import app
+from cnnbench.commands.cli import app
 from cnnbench.ledger import Ledger
 from cnnbench.report import leaderboard
 from cnnbench.report.leaderboard import as_csv, as_json_rows

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from cnnbench.cli import app
+from cnnbench.commands.cli import app
 from cnnbench.ledger import Ledger
 from cnnbench.report.source import read_source
 from cnnbench.tracking.shipping import PARENT_ID

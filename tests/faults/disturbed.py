@@ -84,7 +84,7 @@ class Place:
 
     def _command(self, settings: Sequence[str], patch: str = "") -> list[str]:
         options = [part for setting in settings for part in ("--set", setting)]
-        start = f"import sys\n{patch}\nfrom cnnbench.cli import main\nsys.argv[0] = 'cnnbench'\nmain()"
+        start = f"import sys\n{patch}\nfrom cnnbench.commands.cli import main\nsys.argv[0] = 'cnnbench'\nmain()"
         command = [sys.executable, "-c", start, *self.verb, *options]
         return self._mounts.command(command, self.folder) if self._mounts else command
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from cnnbench import reporting
+from cnnbench.commands import report as reporting
+from cnnbench.commands.live_view import StudyView
+from cnnbench.commands.terminal import print_report
 from cnnbench.distributed.interruption import Interrupted
 from cnnbench.ledger import LedgerWriteError
-from cnnbench.progress import StudyView
 from cnnbench.protocol.recorded import RecordedRow
 from cnnbench.protocol.verdict import Verdict
 from cnnbench.report import Leaderboard, effects_text
 from cnnbench.storage.lock import TakenOver
 from cnnbench.study import Study
-from cnnbench.terminal import print_report
 from cnnbench.tracking.observer import Tracking
 from cnnbench.tracking.tracker import Shipped
 from cnnbench.uri import without_password

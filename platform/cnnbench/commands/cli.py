@@ -92,7 +92,8 @@ def report(
     output: Annotated[Path | None, typer.Option(help="With --format: a file instead of standard output.")] = None,
 ) -> None:
     """Make the leaderboard of a study again, from its ledger; of several studies, side by side on one page."""
-    from cnnbench import reporting, terminal
+    from cnnbench.commands import report as reporting
+    from cnnbench.commands import terminal
     from cnnbench.report.files import write_whole
 
     with _user_errors():
@@ -130,8 +131,8 @@ def reproduce(
     takeover: Takeover = False,
 ) -> None:
     """Run a leaderboard row again. Exit code 0: as was to be expected of it; 3: it came out otherwise."""
+    from cnnbench.commands.run import run_again
     from cnnbench.protocol import recorded
-    from cnnbench.running import run_again
     from cnnbench.workflows.reproduction import seeds_of
 
     with _user_errors():
@@ -159,9 +160,9 @@ def models(
     """Architectures: year, paper, parameters, MACs and FLOPs of one image's forward pass, smallest image."""
     from rich.console import Console
 
-    from cnnbench import models as networks
-    from cnnbench.model_tables import components_table, models_table
-    from cnnbench.terminal import print_table
+    from cnnbench.commands import models as networks
+    from cnnbench.commands.model_tables import components_table, models_table
+    from cnnbench.commands.terminal import print_table
 
     with _user_errors(), Console(stderr=True).status("counting") as status:
         rows = networks.models(
@@ -191,9 +192,9 @@ def describe(
     as_json: AsJson = False,
 ) -> None:
     """A network layer by layer: output size, receptive field, parameters, MACs; and the sites of each component."""
-    from cnnbench import models as networks
-    from cnnbench.model_tables import description_table
-    from cnnbench.terminal import print_table
+    from cnnbench.commands import models as networks
+    from cnnbench.commands.model_tables import description_table
+    from cnnbench.commands.terminal import print_table
 
     with _user_errors():
         described = networks.describe(
@@ -256,7 +257,7 @@ def doctor(
     constraints: Annotated[Path, typer.Option(help="The versions to compare with.")] = Path("constraints.txt"),
 ) -> None:
     """Whether this machine can run studies, with a remedy for what it lacks. Exit code 1: something is wrong."""
-    from cnnbench.doctor import examine
+    from cnnbench.commands.doctor import examine
 
     healthy = True
     for answer in examine(storage, constraints if constraints.exists() else None):
@@ -282,7 +283,7 @@ def _again(verb: str, path: Path, overrides: list[str], *others: str) -> str:
 
 
 def _run(study: "Study", again: str, *, takeover: bool, effects_of: Path | None = None) -> None:
-    from cnnbench.running import run_study  # slow: a study file's faults are told before
+    from cnnbench.commands.run import run_study  # slow: a study file's faults are told before
 
     raise typer.Exit(run_study(study, again, takeover=takeover, effects_of=effects_of))
 
