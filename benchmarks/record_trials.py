@@ -14,7 +14,7 @@ import time
 import torch
 from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, Configuration, append, batch_size_of, read_table
 
-from cnnbench.data.normalization import Normalization
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.networks.build import build
 from cnnbench.precision import Precision

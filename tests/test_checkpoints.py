@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import EpochMetrics, Trained

@@ -18,8 +18,8 @@ import torch
 from ray.util import placement_group, remove_placement_group
 from torch import Tensor, nn
 
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.distributed import cluster
 from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.placements import waited_for

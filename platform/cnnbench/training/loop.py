@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cnnbench.data.augmentation import Augmentation
 from cnnbench.data.batches import Batch, Batches
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
 from cnnbench.data.mixing import Mixing
-from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.data.warp import Warp
 from cnnbench.evaluation.evaluate import evaluate_batches, evaluation_batches

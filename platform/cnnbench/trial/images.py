@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnbench.data.normalization import Normalization
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.ledger import Split
 
 

@@ -10,8 +10,8 @@ import torch
 
 from cnnbench import study as study_file
 from cnnbench.data.datasets import DATASETS, Dataset
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.data.splits import split_checksum, stratified_limit, stratified_split
 from cnnbench.ledger import Split
 from cnnbench.trial.images import Material
