@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnbench.ledger import ClassScore, TrialRecord
-from cnnbench.report.formats import points, tally, value, without_secrets
+from cnnbench.report.formats import points, tally, value
 from cnnbench.report.rows import Row
 from cnnbench.statistics import mean_interval, prediction_interval, sampling_error
 
@@ -152,20 +152,6 @@ def environment(row: Row) -> list[tuple[str, str]]:
         ("from", min(record.started_utc for record in records)),
         ("to", max(record.finished_utc for record in records)),
     ]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A training's run in MLflow."""
-
-    experiment: str
-    id: str
-
-    def link(self, tracking_uri: str | None) -> str | None:
-        """Where it stands on an MLflow server; None for a store without one."""
-        if not tracking_uri or not tracking_uri.startswith(("http://", "https://")):
-            return None
-        return f"{without_secrets(tracking_uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{self.id}"
 
 
 def reproduce_command(study: Mapping[str, Any], name: str, row_id: str) -> str:

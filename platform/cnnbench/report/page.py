@@ -22,6 +22,7 @@ from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
 from cnnbench.report.pairs import pairs
 from cnnbench.report.rows import Row, by_row, ordinary
 from cnnbench.report.script import asset, script, script_hash
+from cnnbench.report.source import MLflowRun
 from cnnbench.report.svg import Axis, linear_axis, tag
 from cnnbench.report.trials_figure import Trials, trials_figure, tried
 from cnnbench.report.tuning import tuning_panel
@@ -51,7 +52,7 @@ def write_report(
     generated_utc: str,
     tracking_uri: str | None,
     prediction: Mapping[str, Any] | None = None,
-    runs: Mapping[str, row_details.Run] | None = None,
+    runs: Mapping[str, MLflowRun] | None = None,
 ) -> Leaderboard:
     """Writes index.html, leaderboard.csv and leaderboard.json into ``folder``.
 
