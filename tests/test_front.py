@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cnnbench.report import write_report
 from cnnbench.report.front import not_beaten, trial_front
-from cnnbench.report.rows import by_row
+from cnnbench.report.table.row_records import by_row
 from ledger_rows import trial, two_rows
 
 

@@ -65,6 +65,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Where a framework may be imported, lazily or not.
 ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"shipping", "tracked"}}
 
+# The rooms of the report, and which of its rooms and modules each may import: no circle, and none imports the report's
+# own front door, cnnbench.report.
+ROOMS_OF_THE_REPORT: dict[str, set[str]] = {
+    "table": {"formats"},
+}
+
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
 BARE = {"registry", "architectures", "components", "network", "cost", "data", "training", "evaluation"}
 BARE |= {"description", "receptive_field", "precision", "ranks"}
@@ -190,6 +196,42 @@ def _python(code: str) -> str:
     return ran.stdout.strip()
 
 
+def wrong_in_the_report(room: str, imports: Iterator[Import]) -> list[str]:
+    """The imports of a report's room that break its rule, each as ``line N: …``."""
+    broken = []
+    for entry in imports:
+        if entry.module == "cnnbench.report" or entry.module.startswith("cnnbench.report."):
+            other = entry.module.removeprefix("cnnbench.report").lstrip(".").partition(".")[0]
+            if other not in ROOMS_OF_THE_REPORT[room] | {room}:
+                broken.append(f"line {entry.line}: report/{room} may not import {entry.module}")
+    return broken
+
+
+@pytest.mark.parametrize("room", ROOMS_OF_THE_REPORT)
+def test_no_room_of_the_report_imports_one_above_it(room: str) -> None:
+    module = PACKAGE / "report" / f"{room}.py"
+    broken = []
+    for file in [module] if module.exists() else (PACKAGE / "report" / room).glob("*.py"):
+        path = file.relative_to(SOURCE)
+        imports = imports_of(file.read_text(), ".".join(path.parent.parts))
+        broken += [f"{path}, {text}" for text in wrong_in_the_report(room, imports)]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize(
+    ("source", "forbidden"),
+    [
+        ("from cnnbench.report.page import details", True),
+        ("from ..page import details", True),
+        ("from cnnbench.report import page", True),
+        ("def late():\n    from cnnbench import report", True),
+        ("from . import columns\nfrom ..formats import points\nfrom cnnbench.ledger import Ledger", False),
+    ],
+)
+def test_a_forbidden_import_in_the_report_is_found(source: str, forbidden: bool) -> None:
+    assert bool(wrong_in_the_report("table", imports_of(source, "cnnbench.report.table"))) is forbidden
+
+
 def test_platform_is_the_standard_librarys() -> None:
     assert not (SOURCE / "__init__.py").exists()
     assert _python("import platform; print(platform.machine())") == os.uname().machine
@@ -210,7 +252,8 @@ def test_importing_does_not_drag_in(modules: str, absent: str) -> None:
     for name in modules.split():
         place = PACKAGE.joinpath(*name.removesuffix(".*").split(".")[1:])
         if name.endswith(".*"):
-            names += [f"{name[:-2]}.{file.stem}" for file in place.glob("*.py") if file.stem != "__init__"]
+            files = [file.relative_to(SOURCE) for file in place.rglob("*.py") if file.stem != "__init__"]
+            names += [".".join(file.with_suffix("").parts) for file in files]
         elif place.with_suffix(".py").exists():
             names.append(name)
     loaded = _python(f"import sys, {', '.join(names)}; print(*sys.modules)") if names else ""

@@ -14,7 +14,7 @@ from cnnbench.report.index import write_index
 from cnnbench.report.joint import join, joint_table
 from cnnbench.report.joint_page import joint_csv, write_joint
 from cnnbench.report.source import Source, SourceError
-from cnnbench.report.text_tables import markdown
+from cnnbench.report.table.text_tables import markdown
 from large_study import large_study
 from ledger_rows import finals, trial, two_rows
 from quiet_pages import quiet_page

@@ -6,8 +6,8 @@ import pytest
 
 from cnnbench.catalogue import vocabulary
 from cnnbench.report import leaderboard, write_report
-from cnnbench.report.leaderboard import as_json_rows
-from cnnbench.report.published import beside, published_figures
+from cnnbench.report.table.leaderboard import as_json_rows
+from cnnbench.report.table.published import beside, published_figures
 from ledger_rows import again, finals
 
 

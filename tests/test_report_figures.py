@@ -10,9 +10,9 @@ from cnnbench.report.accuracy_cost import COSTS, accuracy_figure, accuracy_point
 from cnnbench.report.curves import curves_figure, mean_curve, panels
 from cnnbench.report.details import accuracy_facts, details
 from cnnbench.report.formats import round_count
-from cnnbench.report.leaderboard import as_json_rows
-from cnnbench.report.rows import by_row
 from cnnbench.report.svg import Box, linear_axis, log_axis, place_labels
+from cnnbench.report.table.leaderboard import as_json_rows
+from cnnbench.report.table.row_records import by_row
 from cnnbench.report.tuning import trial_score, tuning_panel
 from invented_study import invented_study
 from ledger_rows import curve, final, scored, trial, two_rows

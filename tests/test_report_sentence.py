@@ -1,10 +1,10 @@
 """The report claims no more than the statistics: its sentence, its notices, what it says of controls."""
 
 from cnnbench.report import leaderboard
-from cnnbench.report.comparison import control_statements
-from cnnbench.report.leaderboard import as_json_rows
-from cnnbench.report.rows import by_row
-from cnnbench.report.summary import notices, result_sentence
+from cnnbench.report.table.comparison import control_statements
+from cnnbench.report.table.leaderboard import as_json_rows
+from cnnbench.report.table.row_records import by_row
+from cnnbench.report.table.summary import notices, result_sentence
 from ledger_rows import SEEDS, again, final, finals, majority, trial
 
 

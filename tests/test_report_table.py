@@ -8,8 +8,8 @@ import pytest
 
 from cnnbench.ledger import SearchLimit
 from cnnbench.report import leaderboard
-from cnnbench.report.leaderboard import COLUMNS, as_csv, as_json_rows
-from cnnbench.report.rows import by_row
+from cnnbench.report.table.leaderboard import COLUMNS, as_csv, as_json_rows
+from cnnbench.report.table.row_records import by_row
 from ledger_rows import SEEDS, again, final, finals, majority, trial, two_rows
 
 

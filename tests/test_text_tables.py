@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from cnnbench.cli import app
 from cnnbench.ledger import Ledger
 from cnnbench.report import leaderboard
-from cnnbench.report.leaderboard import as_csv, as_json_rows
-from cnnbench.report.text_tables import latex, leaderboard_table, markdown
+from cnnbench.report.table.leaderboard import as_csv, as_json_rows
+from cnnbench.report.table.text_tables import latex, leaderboard_table, markdown
 from ledger_rows import finals, trial, two_rows
 
 

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from cnnbench.ledger import EpochPoint
 from cnnbench.report.formats import points, visible
-from cnnbench.report.rows import Row
 from cnnbench.report.svg import Axis, Plot, linear_axis, log_axis, tag
+from cnnbench.report.table.row_records import Row
 
 SIZES = {"wide": Plot(600, 320), "narrow": Plot(360, 270, left=42)}
 FINE = 1.5  # px between two steps of a drawn curve, at least

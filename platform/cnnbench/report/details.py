@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnbench.ledger import ClassScore, TrialRecord
 from cnnbench.report.formats import points, tally, value
-from cnnbench.report.rows import Row
+from cnnbench.report.table.row_records import Row
 from cnnbench.statistics import mean_interval, prediction_interval, sampling_error
 
 MATRIX_CLASSES = 20  # above, the most frequent confusions are listed instead

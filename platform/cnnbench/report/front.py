@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import value
-from cnnbench.report.rows import Row, configuration
+from cnnbench.report.table.row_records import Row, configuration
 from cnnbench.report.tuning import trial_score
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from cnnbench.report.comparison import Cells
 from cnnbench.report.formats import DASH, listed, visible
-from cnnbench.report.leaderboard import as_json_rows, leaderboard
 from cnnbench.report.source import Source, SourceError
-from cnnbench.report.text_tables import Name, TextTable, accuracy
+from cnnbench.report.table.comparison import Cells
+from cnnbench.report.table.leaderboard import as_json_rows, leaderboard
+from cnnbench.report.table.text_tables import Name, TextTable, accuracy
 from cnnbench.statistics import CriticalDifference, critical_difference
 from cnnbench.statistics.critical_difference import FEWEST_DATA_SETS
 

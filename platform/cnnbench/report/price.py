@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.rows import Row
+from cnnbench.report.table.row_records import Row
 
 HOUR = 3600.0
 

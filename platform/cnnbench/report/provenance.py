@@ -5,7 +5,7 @@ from typing import Any
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import count, duration, tally, value, without_secrets
-from cnnbench.report.rows import Row, ordinary
+from cnnbench.report.table.row_records import Row, ordinary
 
 _SHOWN_CHECKSUM = 16
 

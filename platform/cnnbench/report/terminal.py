@@ -8,8 +8,8 @@ from rich.text import Text
 
 from cnnbench.report.effects_section import table_lines
 from cnnbench.report.formats import count, duration, points, visible
-from cnnbench.report.leaderboard import as_json_rows
 from cnnbench.report.page import Leaderboard
+from cnnbench.report.table.leaderboard import as_json_rows
 
 _COLUMNS = ("group", "architecture", "year", "test accuracy, %", "n", "params", "MACs", "trials", "final", "remark")
 _LEFT = ("architecture", "remark")

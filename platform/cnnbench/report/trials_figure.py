@@ -9,8 +9,8 @@ from markupsafe import Markup
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.accuracy_cost import accuracy_range
 from cnnbench.report.formats import DASH, points, value, visible
-from cnnbench.report.rows import Row, configuration
 from cnnbench.report.svg import Axis, linear_axis, log_axis, tag
+from cnnbench.report.table.row_records import Row, configuration
 from cnnbench.report.tuning import trial_score
 
 LINES = 300  # trials drawn at most

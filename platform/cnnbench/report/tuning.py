@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.curves import Curve, Panel
-from cnnbench.report.rows import Row
+from cnnbench.report.table.row_records import Row
 from cnnbench.statistics import tuning_curve
 
 COMPUTED = 200  # points of a curve at most: all of a thousand trials would take as long as the rest of the page

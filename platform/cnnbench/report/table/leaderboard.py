@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from cnnbench.ledger import Speed, TrialRecord
-from cnnbench.report.comparison import budget_text, final_indices, originals, ranked_budget
 from cnnbench.report.formats import listed, spreadsheet
-from cnnbench.report.rows import Row, SearchBudget, by_row, configuration
+from cnnbench.report.table.comparison import budget_text, final_indices, originals, ranked_budget
+from cnnbench.report.table.row_records import Row, SearchBudget, by_row, configuration
 from cnnbench.row_id import row_id
 from cnnbench.statistics import rank_groups, sampling_error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from cnnbench.report.comparison import Cells
+from cnnbench.report.table.comparison import Cells
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Beside:
 
 @cache
 def published_figures() -> tuple[Published, ...]:
-    text = resources.files("cnnbench.report").joinpath("published.csv").read_text(encoding="utf-8")
+    text = resources.files("cnnbench.report.table").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(
         Published(
             architecture=line["architecture"], dataset=line["dataset"], accuracy=float(line["accuracy"]) / 100,

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import visible
-from cnnbench.report.rows import Row, SearchBudget, configuration, ordinary
+from cnnbench.report.table.row_records import Row, SearchBudget, configuration, ordinary
 
 Cells = Mapping[str, Any]  # one leaderboard row, as leaderboard.as_json_rows gives it
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from cnnbench.report.comparison import Cells, budget_text, ranked_budget
 from cnnbench.report.formats import listed, points, share, visible
-from cnnbench.report.rows import Row, ordinary
+from cnnbench.report.table.comparison import Cells, budget_text, ranked_budget
+from cnnbench.report.table.row_records import Row, ordinary
 
 
 def result_sentence(cells: Sequence[Cells], dataset: str, trials: int | None) -> str:

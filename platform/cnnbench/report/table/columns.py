@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from cnnbench.report.comparison import Cells
 from cnnbench.report.formats import DASH, count, duration, points
+from cnnbench.report.table.comparison import Cells
 
 Compared = Literal["points", "ratio", "difference", "text", "settings", "rank"]
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnbench.report.comparison import Cells
 from cnnbench.report.formats import DASH, MINUS, NARROW_SPACE, count, points, visible
+from cnnbench.report.table.comparison import Cells
 
 FORMATS = ("md", "latex", "csv", "json", "html")
 NOTE = (
