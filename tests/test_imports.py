@@ -69,6 +69,7 @@ ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow"
 # own front door, cnnbench.report.
 ROOMS_OF_THE_REPORT: dict[str, set[str]] = {
     "table": {"formats"},
+    "figures": {"formats", "table"},
 }
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.

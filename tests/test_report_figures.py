@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from cnnbench.report import leaderboard
-from cnnbench.report.accuracy_cost import COSTS, accuracy_figure, accuracy_points, accuracy_range, pareto_front
-from cnnbench.report.curves import curves_figure, mean_curve, panels
 from cnnbench.report.details import accuracy_facts, details
+from cnnbench.report.figures.accuracy_cost import COSTS, accuracy_figure, accuracy_points, accuracy_range, pareto_front
+from cnnbench.report.figures.curves import curves_figure, mean_curve, panels
+from cnnbench.report.figures.svg import Box, linear_axis, log_axis, place_labels
+from cnnbench.report.figures.tuning import trial_score, tuning_panel
 from cnnbench.report.formats import round_count
-from cnnbench.report.svg import Box, linear_axis, log_axis, place_labels
 from cnnbench.report.table.leaderboard import as_json_rows
 from cnnbench.report.table.row_records import by_row
-from cnnbench.report.tuning import trial_score, tuning_panel
 from invented_study import invented_study
 from ledger_rows import curve, final, scored, trial, two_rows
 

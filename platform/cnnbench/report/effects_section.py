@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.effects import ALPHA, pooled_effects
+from cnnbench.report.figures.svg import CHARACTER, tag
 from cnnbench.report.formats import DASH, MINUS, value, visible
-from cnnbench.report.svg import CHARACTER, tag
 
 CELL = (48.0, 22.0)  # px
 LEFT, GAP = 116.0, 24.0  # px of the names of values, and above each component

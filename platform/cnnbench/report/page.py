@@ -12,21 +12,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report import accuracy_cost, curves, formats, price, provenance
 from cnnbench.report import details as row_details
+from cnnbench.report import formats, price, provenance
 from cnnbench.report.effects import effects_csv, effects_table
 from cnnbench.report.effects_section import effects_section
-from cnnbench.report.front import trial_front
+from cnnbench.report.figures import accuracy_cost, curves
+from cnnbench.report.figures.front import trial_front
+from cnnbench.report.figures.svg import Axis, linear_axis, tag
+from cnnbench.report.figures.trials_figure import Trials, trials_figure, tried
+from cnnbench.report.figures.tuning import tuning_panel
 from cnnbench.report.importance_section import importance_section
 from cnnbench.report.script import asset, script, script_hash
 from cnnbench.report.source import MLflowRun
-from cnnbench.report.svg import Axis, linear_axis, tag
 from cnnbench.report.table import columns, comparison, published, summary
 from cnnbench.report.table.leaderboard import as_csv, as_json_rows, leaderboard
 from cnnbench.report.table.pairs import pairs
 from cnnbench.report.table.row_records import Row, by_row, ordinary
-from cnnbench.report.trials_figure import Trials, trials_figure, tried
-from cnnbench.report.tuning import tuning_panel
 
 COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
 CURVES = 30  # rows in the learning curves at most, the best ones

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cnnbench.ledger import TrialRecord
+from cnnbench.report.figures.tuning import trial_score
 from cnnbench.report.formats import value
 from cnnbench.report.table.row_records import Row, configuration
-from cnnbench.report.tuning import trial_score
 
 
 @dataclass(frozen=True)

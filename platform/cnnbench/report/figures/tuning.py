@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.curves import Curve, Panel
+from cnnbench.report.figures.curves import Curve, Panel
 from cnnbench.report.table.row_records import Row
 from cnnbench.statistics import tuning_curve
 

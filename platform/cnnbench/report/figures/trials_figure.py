@@ -7,11 +7,11 @@ from typing import Any
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.accuracy_cost import accuracy_range
+from cnnbench.report.figures.accuracy_cost import accuracy_range
+from cnnbench.report.figures.svg import Axis, linear_axis, log_axis, tag
+from cnnbench.report.figures.tuning import trial_score
 from cnnbench.report.formats import DASH, points, value, visible
-from cnnbench.report.svg import Axis, linear_axis, log_axis, tag
 from cnnbench.report.table.row_records import Row, configuration
-from cnnbench.report.tuning import trial_score
 
 LINES = 300  # trials drawn at most
 AXES = 9  # hyperparameters and components, those that most trials tried something else in

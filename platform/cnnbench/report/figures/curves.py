@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from cnnbench.ledger import EpochPoint
+from cnnbench.report.figures.svg import Axis, Plot, linear_axis, log_axis, tag
 from cnnbench.report.formats import points, visible
-from cnnbench.report.svg import Axis, Plot, linear_axis, log_axis, tag
 from cnnbench.report.table.row_records import Row
 
 SIZES = {"wide": Plot(600, 320), "narrow": Plot(360, 270, left=42)}

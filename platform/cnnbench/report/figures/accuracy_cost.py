@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cnnbench.report.figures.svg import Axis, Box, Plot, linear_axis, log_axis, place_labels, tag
 from cnnbench.report.formats import count, points, round_count, visible
-from cnnbench.report.svg import Axis, Box, Plot, linear_axis, log_axis, place_labels, tag
 
 RADIUS = 4.5
 LABELLED = 40  # rows that get a label where there is room for it, the best ones; the others have a tooltip
