@@ -11,7 +11,7 @@ from cnnbench.distributed.stages import FinalsStage
 from cnnbench.distributed.variants import complete_schedule, wanted_values
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.report import leaderboard
-from cnnbench.report.effects import effects_table
+from cnnbench.report.effects.effect_table import effects_table
 from cnnbench.study import StudyError, parse
 from cnnbench.training.recipe import KNOBS, Recipe
 from ledger_rows import again, majority

@@ -70,6 +70,7 @@ ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow"
 ROOMS_OF_THE_REPORT: dict[str, set[str]] = {
     "table": {"formats"},
     "figures": {"formats", "table"},
+    "effects": {"formats", "table", "figures"},
 }
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.

@@ -14,14 +14,14 @@ from markupsafe import Markup
 from cnnbench.ledger import TrialRecord
 from cnnbench.report import details as row_details
 from cnnbench.report import formats, price, provenance
-from cnnbench.report.effects import effects_csv, effects_table
-from cnnbench.report.effects_section import effects_section
+from cnnbench.report.effects.effect_table import effects_csv, effects_table
+from cnnbench.report.effects.effects_section import effects_section
+from cnnbench.report.effects.importance_section import importance_section
 from cnnbench.report.figures import accuracy_cost, curves
 from cnnbench.report.figures.front import trial_front
 from cnnbench.report.figures.svg import Axis, linear_axis, tag
 from cnnbench.report.figures.trials_figure import Trials, trials_figure, tried
 from cnnbench.report.figures.tuning import tuning_panel
-from cnnbench.report.importance_section import importance_section
 from cnnbench.report.script import asset, script, script_hash
 from cnnbench.report.source import MLflowRun
 from cnnbench.report.table import columns, comparison, published, summary

@@ -6,7 +6,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from cnnbench.report.effects_section import table_lines
+from cnnbench.report.effects.effects_section import table_lines
 from cnnbench.report.formats import count, duration, points, visible
 from cnnbench.report.page import Leaderboard
 from cnnbench.report.table.leaderboard import as_json_rows

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.effects import ALPHA, pooled_effects
+from cnnbench.report.effects.effect_table import ALPHA, pooled_effects
 from cnnbench.report.figures.svg import CHARACTER, tag
 from cnnbench.report.formats import DASH, MINUS, value, visible
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cnnbench.report.effects.importance import FEWEST_TRIALS, ped_anova
 from cnnbench.report.figures.svg import CHARACTER, tag
 from cnnbench.report.formats import DASH, visible
-from cnnbench.report.importance import FEWEST_TRIALS, ped_anova
 from cnnbench.report.table.row_records import Row, ordinary
 
 ROWS, NAMES = 30, 14  # of the heat map at most: the best rows, the most important hyperparameters
