@@ -14,7 +14,7 @@ from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.price import predict
 from cnnbench.distributed.probe import probe_row, rate_of
 from cnnbench.report import write_report
-from cnnbench.report.price import prices
+from cnnbench.report.page.price_section import prices
 from cnnbench.report.table.row_records import by_row
 from cnnbench.study import Study, parse
 from ledger_rows import again, majority, two_rows

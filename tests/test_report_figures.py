@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from cnnbench.report import leaderboard
-from cnnbench.report.details import accuracy_facts, details
 from cnnbench.report.figures.accuracy_cost import COSTS, accuracy_figure, accuracy_points, accuracy_range, pareto_front
 from cnnbench.report.figures.curves import curves_figure, mean_curve, panels
 from cnnbench.report.figures.svg import Box, linear_axis, log_axis, place_labels
 from cnnbench.report.figures.tuning import trial_score, tuning_panel
 from cnnbench.report.formats import round_count
+from cnnbench.report.page.details import accuracy_facts, details
 from cnnbench.report.table.leaderboard import as_json_rows
 from cnnbench.report.table.row_records import by_row
 from invented_study import invented_study

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from cnnbench.report.effects.effects_section import table_lines
 from cnnbench.report.formats import count, duration, points, visible
-from cnnbench.report.page import Leaderboard
+from cnnbench.report.page.leaderboard_page import Leaderboard
 from cnnbench.report.table.leaderboard import as_json_rows
 
 _COLUMNS = ("group", "architecture", "year", "test accuracy, %", "n", "params", "MACs", "trials", "final", "remark")

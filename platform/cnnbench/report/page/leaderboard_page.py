@@ -1,7 +1,6 @@
 """The leaderboard page: records in, one self-contained HTML file and its tables out."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report import details as row_details
-from cnnbench.report import formats, price, provenance
 from cnnbench.report.effects.effect_table import effects_csv, effects_table
 from cnnbench.report.effects.effects_section import effects_section
 from cnnbench.report.effects.importance_section import importance_section
@@ -22,6 +19,10 @@ from cnnbench.report.figures.front import trial_front
 from cnnbench.report.figures.svg import Axis, linear_axis, tag
 from cnnbench.report.figures.trials_figure import Trials, trials_figure, tried
 from cnnbench.report.figures.tuning import tuning_panel
+from cnnbench.report.files import write_whole
+from cnnbench.report.formats import count, duration, listed, points, value, visible
+from cnnbench.report.page import details as row_details
+from cnnbench.report.page import price_section, provenance
 from cnnbench.report.script import asset, script, script_hash
 from cnnbench.report.source import MLflowRun
 from cnnbench.report.table import columns, comparison, published, summary
@@ -71,7 +72,7 @@ def write_report(
     cells = as_json_rows(table)
     groups = {row.label: row for row in by_row(records, labels)}
     rows = [groups[cell["architecture"]] for cell in cells]
-    datasets = formats.listed(sorted({record.split.dataset for record in records}) or ["no data set"])
+    datasets = listed(sorted({record.split.dataset for record in records}) or ["no data set"])
     budget = comparison.ranked_budget(rows)
     trials = (
         budget.trials
@@ -90,19 +91,18 @@ def write_report(
         published=published.beside(cells, datasets),
         settings=provenance.study_settings(study),
         provenance=provenance.provenance(rows, generated_utc, tracking_uri),
-        prices=price.prices(prediction, rows),
+        prices=price_section.prices(prediction, rows),
         effects=effects_section(effects, records),
         study=study,
         compared=pairs(records),
         tracking_uri=tracking_uri,
         runs=runs or {},
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "leaderboard.csv", as_csv(table))
-    _write(folder / "leaderboard.json", json.dumps(cells, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(folder / "leaderboard.csv", as_csv(table))
+    write_whole(folder / "leaderboard.json", json.dumps(cells, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     if len(effects):
-        _write(folder / "effects.csv", effects_csv(effects))
-    _write(folder / "index.html", html)
+        write_whole(folder / "effects.csv", effects_csv(effects))
+    write_whole(folder / "index.html", html)
     return Leaderboard(name, table, sentence, folder / "index.html", effects)
 
 
@@ -168,19 +168,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=formats.count,
-        dictvalues=lambda settings: [(key, formats.value(setting)) for key, setting in settings.items()],
-        duration=formats.duration,
-        points=formats.points,
-        value=formats.value,
-        visible=formats.visible,
+        count=count,
+        dictvalues=lambda settings: [(key, value(setting)) for key, setting in settings.items()],
+        duration=duration,
+        points=points,
+        value=value,
+        visible=visible,
     )
     return environment
 
 
 def _details(row: Row, cell: comparison.Cells, study: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What the template shows of a row that is opened."""
-    panel, shown = curves.row_panel(row), formats.visible(row.label, 60)
+    panel, shown = curves.row_panel(row), visible(row.label, 60)
     colours = dict(zip(panel.curves, ("s0", "s1"), strict=False)) if panel else {}
     return {
         "row": row,
@@ -196,13 +196,6 @@ def _details(row: Row, cell: comparison.Cells, study: Mapping[str, Any], name: s
     }
 
 
-def _write(path: Path, text: str) -> None:
-    """Written aside and renamed, so that a reader never sees half a page."""
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
-
-
 def _page_data(
     cells: Sequence[comparison.Cells],
     panels: Sequence[curves.Panel],
@@ -216,7 +209,7 @@ def _page_data(
             "percent": panel.percent,
             "x": panel.x,
             "curves": {
-                formats.visible(row): [None if v is None else float(f"{v:.4g}") for v in curve]
+                visible(row): [None if v is None else float(f"{v:.4g}") for v in curve]
                 for row, curve in panel.curves.items()
             },
         }
@@ -265,7 +258,7 @@ def _bars(cells: Sequence[comparison.Cells]) -> dict[str, Any]:
     low, high = accuracy_cost.accuracy_range(shown)
     axis = linear_axis(low, high, 5, BAR[0] - 5, str)
     drawn = {row: _bar(axis, low, high, *interval) for row, interval in known.items()}
-    return {"low": formats.points(low, 1), "high": formats.points(high, 1), "drawn": drawn}
+    return {"low": points(low, 1), "high": points(high, 1), "drawn": drawn}
 
 
 def _bar(axis: Axis, low: float, high: float, mean: float, half: float) -> Markup:
