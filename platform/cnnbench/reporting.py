@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cnnbench.report import Leaderboard, write_report
-from cnnbench.report.index import write_index
-from cnnbench.report.joint import Joint, join, joint_table
-from cnnbench.report.joint_page import joint_csv, joint_html, joint_json, single_page, write_joint
+from cnnbench.report.several.index import write_index
+from cnnbench.report.several.joint import Joint, join, joint_table
+from cnnbench.report.several.joint_page import joint_csv, joint_html, joint_json, single_page, write_joint
 from cnnbench.report.source import MLflowRun, Source, SourceError, read_source
 from cnnbench.report.table.leaderboard import as_csv, as_json, as_json_rows, leaderboard
 from cnnbench.report.table.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown

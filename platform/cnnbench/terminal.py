@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from cnnbench.report import Leaderboard, plain_table, terminal_table
-from cnnbench.report.joint import Joint, joint_table
+from cnnbench.report.several.joint import Joint, joint_table
 from cnnbench.report.table.text_tables import markdown
 
 
