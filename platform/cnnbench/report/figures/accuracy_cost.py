@@ -17,7 +17,7 @@ SIZES = {"wide": Plot(600, 400), "narrow": Plot(360, 340, left=40)}
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostAxis:
     """A field of the leaderboard's rows as the x axis: ``name`` in the caption, ``unit`` below the axis, ``seen``: what
     the figure shows."""
 
@@ -35,16 +35,16 @@ _FRONT = (
     "more than a better one."
 )
 COSTS = (
-    Cost("macs", "MACs", "multiply-accumulates of one image, forward (log scale)", _FRONT),
-    Cost("params", "parameters", "parameters (log scale)", _FRONT),
-    Cost(
+    CostAxis("macs", "MACs", "multiply-accumulates of one image, forward (log scale)", _FRONT),
+    CostAxis("params", "parameters", "parameters (log scale)", _FRONT),
+    CostAxis(
         *("latency_ms", "latency", "milliseconds an image, median (log scale)"),
         "One image at a time, on the finals' machine. " + _FRONT,
         text=lambda value: f"{value:.3g} ms",
         tick=lambda value: f"{value:g}",
     ),
 )
-YEAR = Cost(
+YEAR = CostAxis(
     *("year", "year of publication", "year"),
     "Classic networks stand on the left, modern ones on the right. Dashed: the best up to that year; what lies below "
     "is beaten by something as old or older. All rows had the same budget and recipe, which the papers had not.",
@@ -97,7 +97,7 @@ def pareto_front(rows: Sequence[tuple[str, float, float]]) -> set[str]:
     }
 
 
-def accuracy_figure(chart: Sequence[Point], cost: Cost, variant: str) -> Markup:
+def accuracy_figure(chart: Sequence[Point], cost: CostAxis, variant: str) -> Markup:
     """The chart as SVG; ``variant``: wide or narrow. Rows far below the rest are drawn at the lower edge, as arrows."""
     plot = SIZES[variant]
     box = plot.box
@@ -124,7 +124,7 @@ def accuracy_figure(chart: Sequence[Point], cost: Cost, variant: str) -> Markup:
     return plot.drawing(plot.frame(x, y, cost.unit), front, *marks, *drawn, label=description, variant=variant)
 
 
-def _cost_axis(costs: Sequence[float], cost: Cost, box: Box) -> Axis:
+def _cost_axis(costs: Sequence[float], cost: CostAxis, box: Box) -> Axis:
     if cost.log:
         return log_axis(min(costs) / 1.5, max(costs) * 1.5, box.x1, box.x2, cost.tick)
     margin = max(0.06 * (max(costs) - min(costs)), 1.0)
@@ -148,7 +148,9 @@ def _interval(point: Point, y: Axis, floor: float, top: float) -> tuple[float, f
     return y(min(point.accuracy + point.half, top)), y(max(point.accuracy - point.half, floor))
 
 
-def _mark(point: Point, cost: Cost, place: tuple[float, float], interval: tuple[float, float], below: bool) -> Markup:
+def _mark(
+    point: Point, cost: CostAxis, place: tuple[float, float], interval: tuple[float, float], below: bool
+) -> Markup:
     px, py = place
     half = f" ± {points(point.half)}" if point.half else ""
     title = tag("title", f"{visible(point.row, 60)}\n{points(point.accuracy)}{half} %\n{cost.text(point.cost)}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnbench.ledger import ClassScore, TrialRecord
 from cnnbench.report.formats import points, tally, value
-from cnnbench.report.table.row_records import Row
+from cnnbench.report.table.row_records import RowRecords
 from cnnbench.statistics import mean_interval, prediction_interval, sampling_error
 
 MATRIX_CLASSES = 20  # above, the most frequent confusions are listed instead
@@ -32,7 +32,7 @@ class Confusion:
 class Details:
     """One row's details; the tables are empty where no final completed."""
 
-    row: Row
+    row: RowRecords
     classes: tuple[ClassScore, ...]
     omitted_classes: int
     matrix: tuple[tuple[Confusion, ...], ...]
@@ -53,7 +53,7 @@ class Setting:
         return self.default is not None and self.value != self.default
 
 
-def details(row: Row) -> Details:
+def details(row: RowRecords) -> Details:
     """Per-class metrics are means over the row's completed finals; confusions are sums."""
     if not row.scored:
         return Details(row, (), 0, (), ())
@@ -68,7 +68,7 @@ def details(row: Row) -> Details:
     return Details(row, tuple(in_order), omitted, (), tuple(wrong[:LISTED_CONFUSIONS]))
 
 
-def accuracy_facts(row: Row) -> list[tuple[str, str]]:
+def accuracy_facts(row: RowRecords) -> list[tuple[str, str]]:
     """(what, figure in percent or points) of the test accuracies: their mean, and what could have come out instead."""
     accuracies = np.array([final.test.accuracy for final in row.scored if final.test])
     if not len(accuracies):
@@ -130,7 +130,7 @@ def configuration_lines(cell: Mapping[str, Any], defaults: Mapping[str, Any]) ->
 _OPTIONS = {"width": "1", "depth": "1"}  # an option that was left at its default may not be recorded
 
 
-def environment(row: Row) -> list[tuple[str, str]]:
+def environment(row: RowRecords) -> list[tuple[str, str]]:
     """(what, value) of where the row's finals ran, or without any, its trials; a tally where they differ."""
     records = row.finals or row.trials
     if not records:

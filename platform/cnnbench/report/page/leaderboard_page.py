@@ -28,7 +28,7 @@ from cnnbench.report.source import MLflowRun
 from cnnbench.report.table import columns, comparison, published, summary
 from cnnbench.report.table.leaderboard import as_csv, as_json_rows, leaderboard
 from cnnbench.report.table.pairs import pairs
-from cnnbench.report.table.row_records import Row, by_row, ordinary
+from cnnbench.report.table.row_records import RowRecords, by_row, ordinary
 
 COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
 CURVES = 30  # rows in the learning curves at most, the best ones
@@ -108,7 +108,7 @@ def write_report(
 
 def render(
     cells: Sequence[comparison.Cells],
-    rows: Sequence[Row],
+    rows: Sequence[RowRecords],
     *,
     study: Mapping[str, Any],
     compared: Mapping[str, Any],
@@ -178,7 +178,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _details(row: Row, cell: comparison.Cells, study: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _details(row: RowRecords, cell: comparison.Cells, study: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What the template shows of a row that is opened."""
     panel, shown = curves.row_panel(row), visible(row.label, 60)
     colours = dict(zip(panel.curves, ("s0", "s1"), strict=False)) if panel else {}

@@ -6,17 +6,17 @@ from typing import Any
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import visible
-from cnnbench.report.table.row_records import Row, SearchBudget, configuration, ordinary
+from cnnbench.report.table.row_records import RowRecords, SearchBudget, configuration, ordinary
 
 Cells = Mapping[str, Any]  # one leaderboard row, as leaderboard.as_json_rows gives it
 
 
-def final_indices(rows: Sequence[Row]) -> list[int]:
+def final_indices(rows: Sequence[RowRecords]) -> list[int]:
     """The finals that a row needs for a rank, by index: rows share their seeds, an A/A control has others."""
     return sorted({final.index for row in rows if row.control != "majority" for final in row.finals})
 
 
-def ranked_budget(rows: Sequence[Row]) -> SearchBudget | None:
+def ranked_budget(rows: Sequence[RowRecords]) -> SearchBudget | None:
     """The search budget that most rows with all their finals had; of equally common ones the largest. None where no
     row has all its finals yet."""
     needed = len(final_indices(rows))
@@ -35,7 +35,7 @@ def budget_text(budget: SearchBudget) -> str:
     return f"{trials} of at most {amount}{together}" if unit == "epochs" else f"at most {trials} of {amount}{together}"
 
 
-def originals(rows: Sequence[Row]) -> dict[str, Row]:
+def originals(rows: Sequence[RowRecords]) -> dict[str, RowRecords]:
     """For each A/A control, by its label, the row whose configuration it repeats. Where several rows have that
     configuration, it is the one whose name the control's begins with."""
     found = {}

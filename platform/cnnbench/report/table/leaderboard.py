@@ -10,7 +10,7 @@ import pandas as pd
 from cnnbench.ledger import Speed, TrialRecord
 from cnnbench.report.formats import listed, spreadsheet
 from cnnbench.report.table.comparison import budget_text, final_indices, originals, ranked_budget
-from cnnbench.report.table.row_records import Row, SearchBudget, by_row, configuration
+from cnnbench.report.table.row_records import RowRecords, SearchBudget, by_row, configuration
 from cnnbench.row_id import row_id
 from cnnbench.statistics import rank_groups, sampling_error
 
@@ -102,7 +102,9 @@ def _plain(cell: Any) -> Any:
     return cell.item() if hasattr(cell, "item") else cell
 
 
-def _ranks(rows: Sequence[Row], repeated: Mapping[str, Row], budget: SearchBudget | None, alpha: float) -> pd.DataFrame:
+def _ranks(
+    rows: Sequence[RowRecords], repeated: Mapping[str, RowRecords], budget: SearchBudget | None, alpha: float
+) -> pd.DataFrame:
     """``rank_groups`` of the rows that had this search budget; the others' means and intervals, without a rank."""
     scores = _scores(rows)
     controls = [row.label for row in rows if row.control]
@@ -113,14 +115,16 @@ def _ranks(rows: Sequence[Row], repeated: Mapping[str, Row], budget: SearchBudge
     return pd.concat([ranked, others]).loc[scores.index]
 
 
-def _compared(rows: Sequence[Row], repeated: Mapping[str, Row], budget: SearchBudget | None) -> list[bool]:
+def _compared(
+    rows: Sequence[RowRecords], repeated: Mapping[str, RowRecords], budget: SearchBudget | None
+) -> list[bool]:
     return [
         row.control != "majority" and repeated.get(row.label, row).search_budget == (budget or row.search_budget)
         for row in rows
     ]
 
 
-def _scores(rows: Sequence[Row]) -> pd.DataFrame:
+def _scores(rows: Sequence[RowRecords]) -> pd.DataFrame:
     """Accuracies, rows by finals. Finals are paired by index: an A/A control has other seeds than the rest."""
     indices = final_indices(rows)
     accuracy = {(row.label, final.index): final.test.accuracy for row in rows for final in row.scored if final.test}
@@ -128,7 +132,7 @@ def _scores(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(values, index=[row.label for row in rows], columns=indices or [0], dtype="float64")
 
 
-def _facts(row: Row) -> dict[str, Any]:
+def _facts(row: RowRecords) -> dict[str, Any]:
     final = next(iter(row.scored), None)
     accuracy = _mean([final.test.accuracy for final in row.scored if final.test])
     facts: dict[str, Any] = {
@@ -148,7 +152,7 @@ def _facts(row: Row) -> dict[str, Any]:
     return facts | _network(row.shown, chosen=bool(row.finals or row.chosen))
 
 
-def _search(row: Row) -> dict[str, Any]:
+def _search(row: RowRecords) -> dict[str, Any]:
     statuses = [trial.status for trial in row.trials]
     return {
         "trials_completed": statuses.count("completed"),
@@ -193,7 +197,9 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _remark(row: Row, repeated: Mapping[str, Row], expected_finals: int, ranked: SearchBudget | None) -> str:
+def _remark(
+    row: RowRecords, repeated: Mapping[str, RowRecords], expected_finals: int, ranked: SearchBudget | None
+) -> str:
     """Why a row has no rank, and what a reader should know of one that has."""
     if row.control == "majority":
         return "baseline that calls every image by the training split's largest class"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from cnnbench.report.formats import listed, points, share, visible
 from cnnbench.report.table.comparison import Cells, budget_text, ranked_budget
-from cnnbench.report.table.row_records import Row, ordinary
+from cnnbench.report.table.row_records import RowRecords, ordinary
 
 
 def result_sentence(cells: Sequence[Cells], dataset: str, trials: int | None) -> str:
@@ -77,7 +77,7 @@ def common(values: Iterable[int]) -> int | None:
     return distinct.pop() if len(distinct) == 1 else None
 
 
-def notices(rows: Sequence[Row]) -> list[str]:
+def notices(rows: Sequence[RowRecords]) -> list[str]:
     """What makes rows less comparable than the table looks: unequal budgets, different data, few seeds."""
     finals = [final for row in rows if row.control != "majority" for final in row.finals]
     found = []
@@ -97,7 +97,7 @@ def notices(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def _budgets(rows: Sequence[Row]) -> list[str]:
+def _budgets(rows: Sequence[RowRecords]) -> list[str]:
     budgets = sorted({row.search_budget for row in rows if row.trials})
     if len(budgets) < 2:
         return []
