@@ -11,7 +11,7 @@ from cnnbench.report.several.index import write_index
 from cnnbench.report.several.joint import Joint, join, joint_table
 from cnnbench.report.several.joint_page import joint_csv, joint_html, joint_json, single_page, write_joint
 from cnnbench.report.source import MLflowRun, Source, SourceError, read_source
-from cnnbench.report.table.leaderboard import as_csv, as_json, as_json_rows, leaderboard
+from cnnbench.report.table.leaderboard import as_csv, as_json, leaderboard
 from cnnbench.report.table.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
 from cnnbench.study import StudyError, is_slug, recorded_folder
 from cnnbench.tracking import known_runs
@@ -68,12 +68,12 @@ def text(sources: Sequence[Source], kind: str) -> str:
     if len(sources) > 1:
         return _joint_text(sources, kind)
     source = sources[0]
-    table = leaderboard(source.records, rows=tuple(source.study.get("rows", ())))
+    board = leaderboard(source.records, rows=tuple(source.study.get("rows", ())))
     if kind == "html":
         return single_page(source, now())
     if kind in ("csv", "json"):
-        return as_csv(table) if kind == "csv" else as_json(table)
-    return _drawn(leaderboard_table(as_json_rows(table)), kind)
+        return as_csv(board) if kind == "csv" else as_json(board)
+    return _drawn(leaderboard_table(board), kind)
 
 
 def now() -> str:

@@ -2,26 +2,25 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
 from cnnbench.report.effects.effects_section import table_lines
-from cnnbench.report.formats import count, duration, points, visible
+from cnnbench.report.formats import DASH, NARROW_SPACE, visible
 from cnnbench.report.page.leaderboard_page import Leaderboard
-from cnnbench.report.table.leaderboard import as_json_rows
+from cnnbench.report.table.columns import IN_A_TERMINAL, Column, LeaderboardRow
 
-_COLUMNS = ("group", "architecture", "year", "test accuracy, %", "n", "params", "MACs", "trials", "final", "remark")
-_LEFT = ("architecture", "remark")
-_LONGEST_NAME, _LONGEST_REMARK = 40, 60
+_LONGEST = {"architecture": 40, "remark": 60}  # characters of the columns that hold words, which stand flush left
+_EMPTY = ("group", "year", "trials")  # nothing where others have a dash
 
 
 def terminal_table(leaderboard: Leaderboard) -> Table:
     """For rich's console; names are plain text, never markup. A line parts rank groups."""
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=name != "remark")
-    lines = _lines(leaderboard.table)
+    for column in IN_A_TERMINAL:
+        left = column.key in _LONGEST
+        table.add_column(column.in_terminal, justify="left" if left else "right", no_wrap=column.key != "remark")
+    lines = _lines(leaderboard.rows)
     for number, line in enumerate(lines):
         style = "bold" if line[0] == "1" else "dim" if not line[0] else ""
         ends_group = number + 1 < len(lines) and lines[number + 1][0] != line[0]
@@ -31,7 +30,8 @@ def terminal_table(leaderboard: Leaderboard) -> Table:
 
 def plain_table(leaderboard: Leaderboard) -> str:
     """The same as aligned text without any control sequence, for a file or a pipe."""
-    return _aligned([_COLUMNS, *_lines(leaderboard.table)], [name in _LEFT for name in _COLUMNS])
+    head = [column.in_terminal for column in IN_A_TERMINAL]
+    return _aligned([head, *_lines(leaderboard.rows)], [column.key in _LONGEST for column in IN_A_TERMINAL])
 
 
 def effects_text(leaderboard: Leaderboard) -> str:
@@ -53,27 +53,14 @@ def _aligned(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
     )
 
 
-def _lines(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    return [
-        (
-            str(row["rank_group"] or ""),
-            visible(row["architecture"], _LONGEST_NAME),
-            str(row["year"] or ""),
-            _accuracy(row["test_accuracy_mean"], row["test_accuracy_ci95"]),
-            str(row["n_seeds"]),
-            _plain(count(row["params"])),
-            _plain(count(row["macs"])),
-            "" if row["control"] else f"{row['trials_completed']}/{row['trials_pruned']}/{row['trials_failed']}",
-            _plain(duration(row["final_device_seconds"])),
-            visible(row["remark"], _LONGEST_REMARK),
-        )
-        for row in as_json_rows(table)
-    ]
+def _lines(board: Sequence[LeaderboardRow]) -> list[list[str]]:
+    return [[_shown(column, row) for column in IN_A_TERMINAL] for row in board]
 
 
-def _accuracy(mean: float | None, half: float | None) -> str:
-    return points(mean) + (f" ± {points(half)}" if half is not None else "")
-
-
-def _plain(text: str) -> str:
-    return text.replace("\u202f", " ")  # some terminals show a narrow space as a box
+def _shown(column: Column, row: LeaderboardRow) -> str:
+    words = column.words(row)
+    if words is None:
+        return "" if column.key in _EMPTY else DASH
+    if column.key in _LONGEST:
+        return visible(words, _LONGEST[column.key])
+    return words.replace(NARROW_SPACE, " ")  # some terminals show a narrow space as a box

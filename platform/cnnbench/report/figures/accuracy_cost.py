@@ -2,14 +2,14 @@
 front."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 from markupsafe import Markup
 
 from cnnbench.report.figures.svg import Axis, Box, Plot, linear_axis, log_axis, place_labels, tag
 from cnnbench.report.formats import count, points, round_count, visible
+from cnnbench.report.table.columns import LeaderboardRow
 
 RADIUS = 4.5
 LABELLED = 40  # rows that get a label where there is room for it, the best ones; the others have a tooltip
@@ -67,24 +67,24 @@ class Point:
     ranked: bool
 
 
-def accuracy_points(rows: Sequence[Mapping[str, Any]], cost: str, series: Mapping[str, str]) -> list[Point]:
+def accuracy_points(rows: Sequence[LeaderboardRow], cost: str, series: Mapping[str, str]) -> list[Point]:
     """The leaderboard rows that have an accuracy and a cost, best first, without controls: an A/A control has the cost
     of its original. ``series``: row → its CSS class."""
-    shown = [row for row in rows if row["test_accuracy_mean"] is not None and row[cost] and row["control"] is None]
-    ranked = [row for row in shown if row["rank_group"] is not None]
-    front = pareto_front([(row["architecture"], row[cost], row["test_accuracy_mean"]) for row in ranked])
-    return [
+    shown = [
         Point(
-            row=row["architecture"],
-            series=series[row["architecture"]],
-            cost=row[cost],
-            accuracy=row["test_accuracy_mean"],
-            half=row["test_accuracy_ci95"] or 0.0,
-            front=row["architecture"] in front,
-            ranked=row["rank_group"] is not None,
+            row=row.architecture,
+            series=series[row.architecture],
+            cost=getattr(row, cost),
+            accuracy=row.test_accuracy_mean,
+            half=row.test_accuracy_ci95 or 0.0,
+            front=False,
+            ranked=row.rank_group is not None,
         )
-        for row in shown
+        for row in rows
+        if row.test_accuracy_mean is not None and getattr(row, cost) and row.control is None
     ]
+    front = pareto_front([(point.row, point.cost, point.accuracy) for point in shown if point.ranked])
+    return [replace(point, front=point.row in front) for point in shown]
 
 
 def pareto_front(rows: Sequence[tuple[str, float, float]]) -> set[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnbench.ledger import ClassScore, TrialRecord
 from cnnbench.report.formats import points, tally, value
+from cnnbench.report.table.columns import LeaderboardRow
 from cnnbench.report.table.row_records import RowRecords
 from cnnbench.statistics import mean_interval, prediction_interval, sampling_error
 
@@ -117,13 +118,13 @@ def _summed(finals: Sequence[TrialRecord]) -> tuple[tuple[Confusion, ...], ...]:
 # ---------------------------------------------------------------- what made the row
 
 
-def configuration_lines(cell: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Setting]:
+def configuration_lines(line: LeaderboardRow, defaults: Mapping[str, Any]) -> list[Setting]:
     """A leaderboard row's options, components and hyperparameters beside their defaults."""
     known = {name: value(default) for name, default in defaults.items()}
-    lines = [Setting(name, value(each), _OPTIONS.get(name), None) for name, each in cell["options"].items()]
-    for kind, each in cell["components"].items():
-        lines.append(Setting(kind, value(each), known.get(kind), cell["component_sites"][kind]))
-    lines += [Setting(name, value(each), known.get(name), None) for name, each in cell["hyperparameters"].items()]
+    lines = [Setting(name, value(each), _OPTIONS.get(name), None) for name, each in line.options.items()]
+    for kind, each in line.components.items():
+        lines.append(Setting(kind, value(each), known.get(kind), line.component_sites[kind]))
+    lines += [Setting(name, value(each), known.get(name), None) for name, each in line.hyperparameters.items()]
     return lines
 
 

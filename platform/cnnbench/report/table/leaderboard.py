@@ -1,75 +1,56 @@
-"""Records → the leaderboard, one row an architecture, as a table of plain values."""
+"""Records → the leaderboard, one row an architecture; and the leaderboard as CSV and JSON."""
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from statistics import median
 from typing import Any
 
 import pandas as pd
 
-from cnnbench.ledger import Speed, TrialRecord
+from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import listed, spreadsheet
+from cnnbench.report.table.columns import LeaderboardRow
 from cnnbench.report.table.comparison import budget_text, final_indices, originals, ranked_budget
 from cnnbench.report.table.row_records import RowRecords, SearchBudget, by_row, configuration
 from cnnbench.row_id import row_id
 from cnnbench.statistics import rank_groups, sampling_error
 
-COLUMNS = (
-    *("rank_group", "architecture", "year", "test_accuracy_mean", "test_accuracy_ci95", "n_seeds"),
-    *("params", "macs", "flops", "trials_completed", "trials_pruned", "trials_failed"),
-    *("validation_accuracy", "test_loss_mean", "p_best", "model", "family", "trainable_params", "size_mb"),
-    *("search_device_seconds", "final_device_seconds", "search_epochs", "final_epochs", "device", "precision"),
-    *("components", "component_sites", "hyperparameters", "options", "remark"),
-    *("search_epochs_asked", "test_sampling_error", "control", "control_of", "row_id"),
-    *("latency_ms", "latency_ms_p95", "throughput"),
-)
-WHOLE = (
-    *("rank_group", "year", "n_seeds", "params", "macs", "flops", "trainable_params", "search_epochs"),
-    *("trials_completed", "trials_pruned", "trials_failed", "search_epochs_asked"),
-)
-NESTED = ("components", "component_sites", "hyperparameters", "options")
 
+def leaderboard(
+    records: Iterable[TrialRecord], *, rows: Sequence[str] = (), alpha: float = 0.05
+) -> tuple[LeaderboardRow, ...]:
+    """The leaderboard of one study's records.
 
-def leaderboard(records: Iterable[TrialRecord], *, rows: Sequence[str] = (), alpha: float = 0.05) -> pd.DataFrame:
-    """The leaderboard of one study's records; see ``COLUMNS`` for its columns.
-
-    Accuracies are in [0, 1]; ``test_accuracy_ci95`` is half the width of the 95 % interval over seeds;
-    ``trials_failed`` counts failed, diverged and out-of-memory trials; device-seconds are summed over the search, and
-    the mean of one final; latency is that of one image, throughput in images per second, both medians over the finals;
-    ``p_best`` is the adjusted p-value of the difference from the best row;
-    ``test_sampling_error`` is the standard error that the test set's size leaves. Only rows of one search budget are
-    ranked. They come first, best first, a control last in its group; then those without a rank, with a ``remark`` that
-    says why; a majority-class baseline closes the table. A control's search columns are empty. ``row_id`` is what
-    ``cnnbench reproduce`` takes.
+    Only rows of one search budget are ranked. They come first, best first, a control last in its group; then those
+    without a rank, with a ``remark`` that says why; a majority-class baseline closes the table.
 
     rows: labels that must appear, even without a record. Raises ValueError where records belong to several studies.
     """
     groups = by_row(records, rows)
     repeated = originals(groups)
     budget = ranked_budget(groups)
-    ranks = _ranks(groups, repeated, budget, alpha)
-    table = pd.DataFrame([_facts(row) for row in groups], columns=list(COLUMNS))
-    for column, name in (
-        ("test_accuracy_mean", "mean"),
-        ("test_accuracy_ci95", "ci95"),
-        ("n_seeds", "n"),
-        ("rank_group", "rank_group"),
-        ("p_best", "p_best"),
-    ):
-        table[column] = ranks[name].to_numpy()
-    table["control_of"] = [repeated[row.label].label if row.label in repeated else None for row in groups]
-    table["remark"] = [_remark(row, repeated, len(final_indices(groups)), budget) for row in groups]
-    place = pd.DataFrame(
-        {
-            "baseline": table["control"].eq("majority"),
-            "unranked": table["rank_group"].isna(),
-            "group": table["rank_group"].fillna(0),
-            "control": table["control"].notna(),
-            "error": -table["test_accuracy_mean"],
-        }
+    ranks = _ranks(groups, repeated, budget, alpha).to_dict("index")
+    finals = len(final_indices(groups))
+    lines = [
+        _line(row, ranks[row.label], repeated.get(row.label), _remark(row, repeated, finals, budget)) for row in groups
+    ]
+    return tuple(sorted(lines, key=_place))
+
+
+def _place(line: LeaderboardRow) -> tuple[bool, bool, int, bool, bool, float]:
+    """What the leaderboard is sorted by."""
+    mean = line.test_accuracy_mean
+    return (
+        line.control == "majority",
+        line.rank_group is None,
+        line.rank_group or 0,
+        line.control is not None,
+        mean is None,
+        -(mean or 0.0),
     )
-    best_first = place.sort_values(list(place.columns), kind="stable").index
-    return table.loc[best_first].astype(dict.fromkeys(WHOLE, "Int64")).reset_index(drop=True)
 
 
 def compared_scores(records: Iterable[TrialRecord], rows: Sequence[str] = ()) -> pd.DataFrame:
@@ -79,27 +60,28 @@ def compared_scores(records: Iterable[TrialRecord], rows: Sequence[str] = ()) ->
     return scores[_compared(groups, originals(groups), ranked_budget(groups))]
 
 
-def as_csv(table: pd.DataFrame) -> str:
+def as_csv(rows: Iterable[LeaderboardRow]) -> str:
     """CSV with a header; nested columns as JSON, missing values empty; no name is a formula in a spreadsheet."""
-    flat = table.copy()
-    for column in NESTED:
-        flat[column] = [json.dumps(cell, ensure_ascii=False) for cell in table[column]]
-    return flat.map(spreadsheet).to_csv(index=False, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [field.name for field in fields(LeaderboardRow)]
+    writer.writerow(names)
+    writer.writerows([_flat(getattr(row, name)) for name in names] for row in rows)
+    return text.getvalue()
 
 
-def as_json(table: pd.DataFrame) -> str:
-    """A list of ``as_json_rows``."""
-    return json.dumps(as_json_rows(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def _flat(cell: object) -> object:
+    return spreadsheet(json.dumps(cell, ensure_ascii=False) if isinstance(cell, Mapping) else cell)
 
 
-def as_json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """One plain dict a row; missing values are None."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(name): _plain(cell) for name, cell in row.items()} for row in plain.to_dict("records")]
+def as_json(rows: Iterable[LeaderboardRow]) -> str:
+    """A list of ``plain_rows``."""
+    return json.dumps(plain_rows(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _plain(cell: Any) -> Any:
-    return cell.item() if hasattr(cell, "item") else cell
+def plain_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
+    """Each row as JSON's values."""
+    return [asdict(row) for row in rows]
 
 
 def _ranks(
@@ -132,65 +114,87 @@ def _scores(rows: Sequence[RowRecords]) -> pd.DataFrame:
     return pd.DataFrame(values, index=[row.label for row in rows], columns=indices or [0], dtype="float64")
 
 
-def _facts(row: RowRecords) -> dict[str, Any]:
+def _line(row: RowRecords, rank: Mapping[Any, Any], original: RowRecords | None, remark: str) -> LeaderboardRow:
+    """rank: of ``rank_groups``. original: what a control repeats."""
     final = next(iter(row.scored), None)
-    accuracy = _mean([final.test.accuracy for final in row.scored if final.test])
-    facts: dict[str, Any] = {
-        "architecture": row.label,
-        "control": row.control,
-        "row_id": None if row.control == "majority" else row_id(row.finals),
-        "test_loss_mean": _mean([final.test.loss for final in row.scored if final.test]),
-        "final_device_seconds": _mean([final.budget.device_seconds for final in row.scored]),
-        "final_epochs": _mean([final.budget.epochs for final in row.scored]),
-        **_speed([final.speed for final in row.scored if final.speed]),
-        "test_sampling_error": (
-            sampling_error(accuracy, final.split.test) if accuracy is not None and final and final.split.test else None
-        ),
-    }
-    if row.control is None:
-        facts |= _search(row)
-    return facts | _network(row.shown, chosen=bool(row.finals or row.chosen))
+    tests = [each.test for each in row.scored if each.test]
+    accuracy = _mean([test.accuracy for test in tests])
+    images = final.split.test if final else None
+    line = LeaderboardRow(
+        rank_group=None if pd.isna(rank["rank_group"]) else int(rank["rank_group"]),
+        architecture=row.label,
+        test_accuracy_mean=_known(rank["mean"]),
+        test_accuracy_ci95=_known(rank["ci95"]),
+        n_seeds=int(rank["n"]),
+        test_loss_mean=_mean([test.loss for test in tests]),
+        p_best=_known(rank["p_best"]),
+        final_device_seconds=_mean([each.budget.device_seconds for each in row.scored]),
+        final_epochs=_mean([each.budget.epochs for each in row.scored]),
+        remark=remark,
+        test_sampling_error=sampling_error(accuracy, images) if accuracy is not None and images else None,
+        control=row.control,
+        control_of=original.label if original else None,
+        row_id=None if row.control == "majority" else row_id(row.finals),
+    )
+    return _with_speed(_with_network(_with_search(line, row), row), row)
 
 
-def _search(row: RowRecords) -> dict[str, Any]:
+def _known(figure: float) -> float | None:
+    return None if pd.isna(figure) else float(figure)
+
+
+def _with_search(line: LeaderboardRow, row: RowRecords) -> LeaderboardRow:
+    """A control had none of its own."""
+    if row.control is not None:
+        return line
     statuses = [trial.status for trial in row.trials]
-    return {
-        "trials_completed": statuses.count("completed"),
-        "trials_pruned": statuses.count("pruned"),
-        "trials_failed": sum(status in ("failed", "diverged", "out-of-memory") for status in statuses),
-        "validation_accuracy": row.chosen.score if row.chosen else None,
-        "search_device_seconds": sum(trial.budget.device_seconds for trial in row.trials),
-        "search_epochs": sum(trial.budget.epochs for trial in row.trials),
-        "search_epochs_asked": sum(trial.budget.epochs_asked for trial in row.trials),
-    }
+    return replace(
+        line,
+        trials_completed=statuses.count("completed"),
+        trials_pruned=statuses.count("pruned"),
+        trials_failed=sum(status in ("failed", "diverged", "out-of-memory") for status in statuses),
+        validation_accuracy=row.chosen.score if row.chosen else None,
+        search_device_seconds=sum((trial.budget.device_seconds for trial in row.trials), 0.0),
+        search_epochs=sum(trial.budget.epochs for trial in row.trials),
+        search_epochs_asked=sum(trial.budget.epochs_asked for trial in row.trials),
+    )
 
 
-def _network(record: TrialRecord | None, *, chosen: bool) -> dict[str, Any]:
+def _with_network(line: LeaderboardRow, row: RowRecords) -> LeaderboardRow:
+    record = row.shown
     if record is None:
-        return {name: {} for name in NESTED}
+        return line
+    chosen = row.finals or row.chosen
     options, components, hyperparameters = configuration(record) if chosen else ({}, {}, {})
-    return {
-        "year": record.year or None,  # a baseline has none
-        "model": record.architecture,
-        "family": record.family,
-        **record.cost.model_dump(exclude={"input"}),
-        "device": record.machine.device,
-        "precision": record.machine.precision,
-        "components": components,
-        "component_sites": {kind: record.components[kind].sites for kind in components},
-        "hyperparameters": hyperparameters,
-        "options": options,
-    }
+    return replace(
+        line,
+        year=record.year or None,  # a baseline has none
+        params=record.cost.params,
+        macs=record.cost.macs,
+        flops=record.cost.flops,
+        model=record.architecture,
+        family=record.family,
+        trainable_params=record.cost.trainable_params,
+        size_mb=record.cost.size_mb,
+        device=record.machine.device,
+        precision=record.machine.precision,
+        components=components,
+        component_sites={kind: record.components[kind].sites for kind in components},
+        hyperparameters=hyperparameters,
+        options=options,
+    )
 
 
-def _speed(speeds: Sequence[Speed]) -> dict[str, float]:
+def _with_speed(line: LeaderboardRow, row: RowRecords) -> LeaderboardRow:
+    speeds = [final.speed for final in row.scored if final.speed]
     if not speeds:
-        return {}
-    return {
-        "latency_ms": median(speed.latency_ms_median for speed in speeds),
-        "latency_ms_p95": median(speed.latency_ms_p95 for speed in speeds),
-        "throughput": median(speed.throughput for speed in speeds),
-    }
+        return line
+    return replace(
+        line,
+        latency_ms=median(speed.latency_ms_median for speed in speeds),
+        latency_ms_p95=median(speed.latency_ms_p95 for speed in speeds),
+        throughput=median(speed.throughput for speed in speeds),
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:
