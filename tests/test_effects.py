@@ -8,7 +8,7 @@ from cnnbench.protocol.done import study_is_done
 from cnnbench.protocol.phases import FinalsPhase
 from cnnbench.protocol.variants import complete_schedule, wanted_values
 from cnnbench.report import leaderboard
-from cnnbench.report.effects import effects_table
+from cnnbench.report.effects.effect_table import effects_table
 from cnnbench.study import StudyError, parse
 from cnnbench.training.recipe import KNOBS, Recipe
 from cnnbench.trial.study_images import open_sources
@@ -254,7 +254,7 @@ def test_the_leaderboard_and_what_is_left_to_run_do_not_see_effects(done):
     finals = [record for record in done.records if record.stage == "final"]
     study = [*whole_study(finals), *finals]
     effects = [record for record in done.records if record.effect]
-    assert leaderboard([*study, *effects]).equals(leaderboard(study))
+    assert leaderboard([*study, *effects]) == leaderboard(study)
     assert study_is_done(done.study, done.rows, [*study, *effects])
     for missing in range(1, len(study)):  # the first is the search, which a time limit may have ended
         assert not study_is_done(done.study, done.rows, [*study[:missing], *study[missing + 1 :], *effects])

@@ -87,6 +87,22 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Where a framework may be imported, lazily or not.
 ONLY_IN = {"ray": {"distributed"}, "optuna": {"report", "search"}, "mlflow": {"tracking"}}
 
+# The modules and rooms of the report, from the bottom up: each may import what its line names, and that stands above
+# it. So there is no circle, and none imports the report's own front door, cnnbench.report, whose line is the last.
+IN_THE_REPORT: dict[str, set[str]] = {
+    "formats": set(),
+    "files": set(),
+    "script": set(),
+    "source": {"formats"},
+    "table": {"formats"},
+    "figures": {"formats", "table"},
+    "effects": {"formats", "table", "figures"},
+    "page": {"formats", "files", "script", "source", "table", "figures", "effects"},
+    "several": {"formats", "files", "script", "source", "table", "figures", "page"},
+    "terminal_tables": {"formats", "table", "effects", "page"},
+    "__init__": {"table", "page", "terminal_tables"},
+}
+
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
 BARE = {"registry", "architectures", "components", "networks", "data", "training", "evaluation"}
 BARE |= {"networks", "precision", "ranks"}
@@ -212,6 +228,52 @@ def _python(code: str) -> str:
     return ran.stdout.strip()
 
 
+def wrong_in_the_report(part: str, imports: Iterator[Import]) -> list[str]:
+    """The imports of a part of the report that break its rule, each as ``line N: …``."""
+    broken = []
+    for entry in imports:
+        if entry.module == "cnnbench.report" or entry.module.startswith("cnnbench.report."):
+            other = entry.module.removeprefix("cnnbench.report").lstrip(".").partition(".")[0]
+            if other not in IN_THE_REPORT[part] | {part}:
+                broken.append(f"line {entry.line}: report/{part} may not import {entry.module}")
+    return broken
+
+
+def _files_of_the_report() -> list[Path]:
+    return sorted((PACKAGE / "report").rglob("*.py"))
+
+
+def test_every_part_of_the_report_has_a_rule_and_imports_no_part_of_a_later_line() -> None:
+    parts = {file.relative_to(PACKAGE / "report").parts[0].removesuffix(".py") for file in _files_of_the_report()}
+    assert parts == set(IN_THE_REPORT)
+    order = list(IN_THE_REPORT)
+    assert all(allowed <= set(order[: order.index(part)]) for part, allowed in IN_THE_REPORT.items())
+
+
+def test_no_part_of_the_report_imports_what_it_may_not() -> None:
+    broken = []
+    for file in _files_of_the_report():
+        path = file.relative_to(SOURCE)
+        part = path.parts[2].removesuffix(".py")
+        imports = imports_of(file.read_text(), ".".join(path.parent.parts))
+        broken += [f"{path}, {text}" for text in wrong_in_the_report(part, imports)]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize(
+    ("source", "forbidden"),
+    [
+        ("from cnnbench.report.page.details import Details", True),
+        ("from ..page import details", True),
+        ("from cnnbench.report import page", True),
+        ("def late():\n    from cnnbench import report", True),
+        ("from . import columns\nfrom ..formats import points\nfrom cnnbench.ledger import Ledger", False),
+    ],
+)
+def test_a_forbidden_import_in_the_report_is_found(source: str, forbidden: bool) -> None:
+    assert bool(wrong_in_the_report("table", imports_of(source, "cnnbench.report.table"))) is forbidden
+
+
 def test_platform_is_the_standard_librarys() -> None:
     assert not (SOURCE / "__init__.py").exists()
     assert _python("import platform; print(platform.machine())") == os.uname().machine
@@ -235,7 +297,8 @@ def test_importing_does_not_drag_in(modules: str, absent: str) -> None:
     for name in modules.split():
         place = PACKAGE.joinpath(*name.removesuffix(".*").split(".")[1:])
         if name.endswith(".*"):
-            names += [f"{name[:-2]}.{file.stem}" for file in place.glob("*.py") if file.stem != "__init__"]
+            files = [file.relative_to(SOURCE) for file in place.rglob("*.py") if file.stem != "__init__"]
+            names += [".".join(file.with_suffix("").parts) for file in files]
         elif place.with_suffix(".py").exists():
             names.append(name)
     loaded = _python(f"import sys, {', '.join(names)}; print(*sys.modules)") if names else ""

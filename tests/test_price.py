@@ -13,8 +13,8 @@ from cnnbench.protocol.plan import plan_rows
 from cnnbench.protocol.price import predict
 from cnnbench.protocol.row_probe import probe_row, rate_of
 from cnnbench.report import write_report
-from cnnbench.report.price import prices
-from cnnbench.report.rows import by_row
+from cnnbench.report.page.price_section import prices
+from cnnbench.report.table.row_records import by_row
 from cnnbench.study import Study, parse
 from cnnbench.vocabulary import vocabulary
 from ledger_rows import again, majority, two_rows

@@ -7,13 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cnnbench.report import Leaderboard, write_report
-from cnnbench.report.details import Run
-from cnnbench.report.index import write_index
-from cnnbench.report.joint import Joint, join, joint_table
-from cnnbench.report.joint_page import joint_csv, joint_html, joint_json, single_page, write_joint
-from cnnbench.report.leaderboard import as_csv, as_json, as_json_rows, leaderboard
-from cnnbench.report.source import Source, SourceError, read_source
-from cnnbench.report.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
+from cnnbench.report.several.index import write_index
+from cnnbench.report.several.joint import Joint, join, joint_table
+from cnnbench.report.several.joint_page import joint_csv, joint_html, joint_json, single_page, write_joint
+from cnnbench.report.source import MLflowRun, Source, SourceError, read_source
+from cnnbench.report.table.leaderboard import as_csv, as_json, leaderboard
+from cnnbench.report.table.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
 from cnnbench.study import StudyError, is_slug, recorded_folder
 from cnnbench.tracking.tracker import known_runs
 
@@ -69,12 +68,12 @@ def text(sources: Sequence[Source], kind: str) -> str:
     if len(sources) > 1:
         return _joint_text(sources, kind)
     source = sources[0]
-    table = leaderboard(source.records, rows=tuple(source.study.get("rows", ())))
+    board = leaderboard(source.records, rows=tuple(source.study.get("rows", ())))
     if kind == "html":
         return single_page(source, now())
     if kind in ("csv", "json"):
-        return as_csv(table) if kind == "csv" else as_json(table)
-    return _drawn(leaderboard_table(as_json_rows(table)), kind)
+        return as_csv(board) if kind == "csv" else as_json(board)
+    return _drawn(leaderboard_table(board), kind)
 
 
 def now() -> str:
@@ -109,4 +108,4 @@ def _read_tracked(uri: str, study: str) -> Source:
 
 
 def _with_runs(source: Source, runs: Mapping[str, tuple[str, str]]) -> Source:
-    return replace(source, runs={trial: Run(*place) for trial, place in runs.items()})
+    return replace(source, runs={trial: MLflowRun(*place) for trial, place in runs.items()})

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 
 from cnnbench.report import Leaderboard, plain_table, terminal_table
-from cnnbench.report.joint import Joint, joint_table
-from cnnbench.report.text_tables import markdown
+from cnnbench.report.several.joint import Joint, joint_table
+from cnnbench.report.table.text_tables import markdown
 
 
 def print_report(made: Leaderboard | tuple[Joint, Path]) -> None:

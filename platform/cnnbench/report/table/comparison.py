@@ -1,22 +1,20 @@
 """Which rows may be ranked against each other: those of one search budget; and what the controls show."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import visible
-from cnnbench.report.rows import Row, SearchBudget, configuration, ordinary
+from cnnbench.report.table.columns import LeaderboardRow
+from cnnbench.report.table.row_records import RowRecords, SearchBudget, configuration, ordinary
 
-Cells = Mapping[str, Any]  # one leaderboard row, as leaderboard.as_json_rows gives it
 
-
-def final_indices(rows: Sequence[Row]) -> list[int]:
+def final_indices(rows: Sequence[RowRecords]) -> list[int]:
     """The finals that a row needs for a rank, by index: rows share their seeds, an A/A control has others."""
     return sorted({final.index for row in rows if row.control != "majority" for final in row.finals})
 
 
-def ranked_budget(rows: Sequence[Row]) -> SearchBudget | None:
+def ranked_budget(rows: Sequence[RowRecords]) -> SearchBudget | None:
     """The search budget that most rows with all their finals had; of equally common ones the largest. None where no
     row has all its finals yet."""
     needed = len(final_indices(rows))
@@ -35,7 +33,7 @@ def budget_text(budget: SearchBudget) -> str:
     return f"{trials} of at most {amount}{together}" if unit == "epochs" else f"at most {trials} of {amount}{together}"
 
 
-def originals(rows: Sequence[Row]) -> dict[str, Row]:
+def originals(rows: Sequence[RowRecords]) -> dict[str, RowRecords]:
     """For each A/A control, by its label, the row whose configuration it repeats. Where several rows have that
     configuration, it is the one whose name the control's begins with."""
     found = {}
@@ -52,24 +50,24 @@ def _network(record: TrialRecord) -> tuple[object, ...]:
     return record.architecture, configuration(record)
 
 
-def control_statements(cells: Sequence[Cells]) -> tuple[list[str], list[str]]:
+def control_statements(board: Sequence[LeaderboardRow]) -> tuple[list[str], list[str]]:
     """What the A/A controls show: (as expected, warnings), in sentences."""
     fine, warnings = [], []
-    groups = {cell["architecture"]: cell["rank_group"] for cell in cells}
-    for cell in cells:
-        original = cell["control_of"]
+    groups = {line.architecture: line.rank_group for line in board}
+    for line in board:
+        original = line.control_of
         if original is None:
             continue
-        name, of = visible(cell["architecture"], 60), visible(original, 60)
+        name, of = visible(line.architecture, 60), visible(original, 60)
         what = f"{name} is {of} again: the same configuration, other seeds (A/A control)."
-        if cell["rank_group"] is None or groups[original] is None:
+        if line.rank_group is None or groups[original] is None:
             fine.append(f"{what} It is not ranked, so nothing can be said from it.")
-        elif cell["rank_group"] == groups[original]:
-            best = "the best row's group" if cell["rank_group"] == 1 else f"the same group {cell['rank_group']}"
+        elif line.rank_group == groups[original]:
+            best = "the best row's group" if line.rank_group == 1 else f"the same group {line.rank_group}"
             fine.append(f"{what} As it should, the test finds no difference between the two: both are in {best}.")
         else:
             warnings.append(
-                f"{what} Yet the two are in groups {groups[original]} and {cell['rank_group']}: the test tells apart "
+                f"{what} Yet the two are in groups {groups[original]} and {line.rank_group}: the test tells apart "
                 "what is equal, so this ranking can't be trusted."
             )
     return fine, warnings

@@ -4,8 +4,8 @@ from collections.abc import Hashable
 
 from markupsafe import Markup
 
+from cnnbench.report.figures.svg import CHARACTER, Axis, Plot, linear_axis, tag
 from cnnbench.report.formats import visible
-from cnnbench.report.svg import CHARACTER, Axis, Plot, linear_axis, tag
 from cnnbench.statistics import CriticalDifference
 
 DRAWN = 40  # rows at most, the best ones

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.rows import configuration
+from cnnbench.report.table.row_records import configuration
 
 FEWEST_TRIALS = 10  # of which the best tenth is one; Optuna advises 50
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from cnnbench.ledger import EpochPoint
+from cnnbench.report.figures.svg import Axis, Plot, linear_axis, log_axis, tag
 from cnnbench.report.formats import points, visible
-from cnnbench.report.rows import Row
-from cnnbench.report.svg import Axis, Plot, linear_axis, log_axis, tag
+from cnnbench.report.table.row_records import RowRecords
 
 SIZES = {"wide": Plot(600, 320), "narrow": Plot(360, 270, left=42)}
 FINE = 1.5  # px between two steps of a drawn curve, at least
@@ -61,7 +61,7 @@ _CAPTIONS = {
 }
 
 
-def panels(rows: Sequence[Row]) -> list[Panel]:
+def panels(rows: Sequence[RowRecords]) -> list[Panel]:
     """The panels that have any data. Drawn on log axes: of the loss, and of the error."""
     found = []
     for key, title, source, percent in _PANELS:
@@ -82,7 +82,7 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
     return found
 
 
-def row_panel(row: Row) -> Panel | None:
+def row_panel(row: RowRecords) -> Panel | None:
     """One row's own accuracies: of its finals while they train, and of the chosen trial on validation images."""
     found = {
         "training, finals": mean_curve([final.epochs for final in row.scored], "train_accuracy"),

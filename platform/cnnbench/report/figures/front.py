@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cnnbench.ledger import TrialRecord
+from cnnbench.report.figures.tuning import trial_score
 from cnnbench.report.formats import value
-from cnnbench.report.rows import Row, configuration
-from cnnbench.report.tuning import trial_score
+from cnnbench.report.table.row_records import RowRecords, configuration
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Front:
     left_out: int
 
 
-def trial_front(rows: Sequence[Row], names: Collection[str] = ()) -> Front:
+def trial_front(rows: Sequence[RowRecords], names: Collection[str] = ()) -> Front:
     """The front over the trials of all rows. Of trials that are equal in all three, the first stands for all. names: of
     the settings to tell."""
     trials = [(row.label, trial) for row in rows for trial in row.trials]

@@ -10,9 +10,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.effects import ALPHA, pooled_effects
+from cnnbench.report.effects.effect_table import ALPHA, pooled_effects
+from cnnbench.report.figures.svg import CHARACTER, tag
 from cnnbench.report.formats import DASH, MINUS, value, visible
-from cnnbench.report.svg import CHARACTER, tag
 
 CELL = (48.0, 22.0)  # px
 LEFT, GAP = 116.0, 24.0  # px of the names of values, and above each component

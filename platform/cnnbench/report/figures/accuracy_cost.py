@@ -2,14 +2,14 @@
 front."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 from markupsafe import Markup
 
+from cnnbench.report.figures.svg import Axis, Box, Plot, linear_axis, log_axis, place_labels, tag
 from cnnbench.report.formats import count, points, round_count, visible
-from cnnbench.report.svg import Axis, Box, Plot, linear_axis, log_axis, place_labels, tag
+from cnnbench.report.table.columns import LeaderboardRow
 
 RADIUS = 4.5
 LABELLED = 40  # rows that get a label where there is room for it, the best ones; the others have a tooltip
@@ -17,7 +17,7 @@ SIZES = {"wide": Plot(600, 400), "narrow": Plot(360, 340, left=40)}
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostAxis:
     """A field of the leaderboard's rows as the x axis: ``name`` in the caption, ``unit`` below the axis, ``seen``: what
     the figure shows."""
 
@@ -35,16 +35,16 @@ _FRONT = (
     "more than a better one."
 )
 COSTS = (
-    Cost("macs", "MACs", "multiply-accumulates of one image, forward (log scale)", _FRONT),
-    Cost("params", "parameters", "parameters (log scale)", _FRONT),
-    Cost(
+    CostAxis("macs", "MACs", "multiply-accumulates of one image, forward (log scale)", _FRONT),
+    CostAxis("params", "parameters", "parameters (log scale)", _FRONT),
+    CostAxis(
         *("latency_ms", "latency", "milliseconds an image, median (log scale)"),
         "One image at a time, on the finals' machine. " + _FRONT,
         text=lambda value: f"{value:.3g} ms",
         tick=lambda value: f"{value:g}",
     ),
 )
-YEAR = Cost(
+YEAR = CostAxis(
     *("year", "year of publication", "year"),
     "Classic networks stand on the left, modern ones on the right. Dashed: the best up to that year; what lies below "
     "is beaten by something as old or older. All rows had the same budget and recipe, which the papers had not.",
@@ -67,24 +67,24 @@ class Point:
     ranked: bool
 
 
-def accuracy_points(rows: Sequence[Mapping[str, Any]], cost: str, series: Mapping[str, str]) -> list[Point]:
+def accuracy_points(rows: Sequence[LeaderboardRow], cost: str, series: Mapping[str, str]) -> list[Point]:
     """The leaderboard rows that have an accuracy and a cost, best first, without controls: an A/A control has the cost
     of its original. ``series``: row → its CSS class."""
-    shown = [row for row in rows if row["test_accuracy_mean"] is not None and row[cost] and row["control"] is None]
-    ranked = [row for row in shown if row["rank_group"] is not None]
-    front = pareto_front([(row["architecture"], row[cost], row["test_accuracy_mean"]) for row in ranked])
-    return [
+    shown = [
         Point(
-            row=row["architecture"],
-            series=series[row["architecture"]],
-            cost=row[cost],
-            accuracy=row["test_accuracy_mean"],
-            half=row["test_accuracy_ci95"] or 0.0,
-            front=row["architecture"] in front,
-            ranked=row["rank_group"] is not None,
+            row=row.architecture,
+            series=series[row.architecture],
+            cost=getattr(row, cost),
+            accuracy=row.test_accuracy_mean,
+            half=row.test_accuracy_ci95 or 0.0,
+            front=False,
+            ranked=row.rank_group is not None,
         )
-        for row in shown
+        for row in rows
+        if row.test_accuracy_mean is not None and getattr(row, cost) and row.control is None
     ]
+    front = pareto_front([(point.row, point.cost, point.accuracy) for point in shown if point.ranked])
+    return [replace(point, front=point.row in front) for point in shown]
 
 
 def pareto_front(rows: Sequence[tuple[str, float, float]]) -> set[str]:
@@ -97,7 +97,7 @@ def pareto_front(rows: Sequence[tuple[str, float, float]]) -> set[str]:
     }
 
 
-def accuracy_figure(chart: Sequence[Point], cost: Cost, variant: str) -> Markup:
+def accuracy_figure(chart: Sequence[Point], cost: CostAxis, variant: str) -> Markup:
     """The chart as SVG; ``variant``: wide or narrow. Rows far below the rest are drawn at the lower edge, as arrows."""
     plot = SIZES[variant]
     box = plot.box
@@ -124,7 +124,7 @@ def accuracy_figure(chart: Sequence[Point], cost: Cost, variant: str) -> Markup:
     return plot.drawing(plot.frame(x, y, cost.unit), front, *marks, *drawn, label=description, variant=variant)
 
 
-def _cost_axis(costs: Sequence[float], cost: Cost, box: Box) -> Axis:
+def _cost_axis(costs: Sequence[float], cost: CostAxis, box: Box) -> Axis:
     if cost.log:
         return log_axis(min(costs) / 1.5, max(costs) * 1.5, box.x1, box.x2, cost.tick)
     margin = max(0.06 * (max(costs) - min(costs)), 1.0)
@@ -148,7 +148,9 @@ def _interval(point: Point, y: Axis, floor: float, top: float) -> tuple[float, f
     return y(min(point.accuracy + point.half, top)), y(max(point.accuracy - point.half, floor))
 
 
-def _mark(point: Point, cost: Cost, place: tuple[float, float], interval: tuple[float, float], below: bool) -> Markup:
+def _mark(
+    point: Point, cost: CostAxis, place: tuple[float, float], interval: tuple[float, float], below: bool
+) -> Markup:
     px, py = place
     half = f" ± {points(point.half)}" if point.half else ""
     title = tag("title", f"{visible(point.row, 60)}\n{points(point.accuracy)}{half} %\n{cost.text(point.cost)}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.rows import Row
+from cnnbench.report.table.row_records import RowRecords
 
 HOUR = 3600.0
 
@@ -31,7 +31,7 @@ class Prices:
     money: tuple[float, float, float] | None
 
 
-def prices(prediction: Mapping[str, Any] | None, rows: Sequence[Row]) -> Prices | None:
+def prices(prediction: Mapping[str, Any] | None, rows: Sequence[RowRecords]) -> Prices | None:
     """prediction: a study's ``prediction.json``. None without it. A row that is no longer in the study, or that could
     not be probed, has no prediction; the A/A control's is that of the slowest row."""
     if not prediction or not prediction["rows"]:
@@ -47,7 +47,7 @@ def prices(prediction: Mapping[str, Any] | None, rows: Sequence[Row]) -> Prices 
     return Prices(lines, total, None if hourly is None else (hourly, prediction["price"], hourly * spent))
 
 
-def _price(prediction: Mapping[str, Any], row: Row) -> Price:
+def _price(prediction: Mapping[str, Any], row: RowRecords) -> Price:
     known = prediction["rows"].get(row.label, {})
     hours = {name: known.get(f"{name}_device_hours") for name in ("search", "finals")}
     if row.control:

@@ -18,7 +18,7 @@ class SearchBudget(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class RowRecords:
     """One row's records: its search trials and its finals, by index. Both may be empty."""
 
     label: str
@@ -68,12 +68,12 @@ def configuration(record: TrialRecord) -> tuple[Mapping[str, object], Mapping[st
     return dict(record.options), components, dict(record.hyperparameters)
 
 
-def ordinary(rows: Iterable[Row]) -> list[Row]:
+def ordinary(rows: Iterable[RowRecords]) -> list[RowRecords]:
     """The rows that are not controls."""
     return [row for row in rows if row.control is None]
 
 
-def by_row(records: Iterable[TrialRecord], labels: Sequence[str] = ()) -> tuple[Row, ...]:
+def by_row(records: Iterable[TrialRecord], labels: Sequence[str] = ()) -> tuple[RowRecords, ...]:
     """Rows in the order of ``labels``, then of their first record; a label without a record is an empty row.
 
     Of two records with one trial_id the later counts: a study that was taken up again may have written it anew.
@@ -89,7 +89,7 @@ def by_row(records: Iterable[TrialRecord], labels: Sequence[str] = ()) -> tuple[
     return tuple(_row(label, records_of_row) for label, records_of_row in found.items())
 
 
-def _row(label: str, records: Sequence[TrialRecord]) -> Row:
+def _row(label: str, records: Sequence[TrialRecord]) -> RowRecords:
     trials = sorted((record for record in records if record.stage == "search"), key=lambda record: record.index)
     finals = sorted((record for record in records if record.stage == "final"), key=lambda record: record.index)
-    return Row(label, tuple(trials), tuple(finals))
+    return RowRecords(label, tuple(trials), tuple(finals))

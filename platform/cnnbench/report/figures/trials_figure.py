@@ -7,11 +7,11 @@ from typing import Any
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.accuracy_cost import accuracy_range
+from cnnbench.report.figures.accuracy_cost import accuracy_range
+from cnnbench.report.figures.svg import Axis, linear_axis, log_axis, tag
+from cnnbench.report.figures.tuning import trial_score
 from cnnbench.report.formats import DASH, points, value, visible
-from cnnbench.report.rows import Row, configuration
-from cnnbench.report.svg import Axis, linear_axis, log_axis, tag
-from cnnbench.report.tuning import trial_score
+from cnnbench.report.table.row_records import RowRecords, configuration
 
 LINES = 300  # trials drawn at most
 AXES = 9  # hyperparameters and components, those that most trials tried something else in
@@ -62,7 +62,7 @@ class Trials:
         return {"sampled_of": self.total, "trials": trials}
 
 
-def tried(rows: Sequence[Row]) -> Trials | None:
+def tried(rows: Sequence[RowRecords]) -> Trials | None:
     """The scored trials of the rows, sampled to ``LINES``; None where fewer than two axes or trials are left.
 
     Of each row its best tenth, then an even sample over the order of accuracies; each row in proportion to its trials,
@@ -79,7 +79,7 @@ def tried(rows: Sequence[Row]) -> Trials | None:
     return Trials(names, tuple(lines), total, left_out)
 
 
-def _scored(row: Row) -> list[Line]:
+def _scored(row: RowRecords) -> list[Line]:
     """Best first."""
     scored = [(trial_score(trial), trial) for trial in row.trials if trial.status in ("completed", "pruned")]
     scored = sorted(((score, trial) for score, trial in scored if score > 0), key=lambda each: -each[0])

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnbench.report.comparison import Cells
-from cnnbench.report.formats import DASH, MINUS, NARROW_SPACE, count, points, visible
+from cnnbench.report.formats import DASH, MINUS, NARROW_SPACE, visible
+from cnnbench.report.table.columns import IN_TEXT, Column, LeaderboardRow
 
 FORMATS = ("md", "latex", "csv", "json", "html")
 NOTE = (
@@ -35,29 +35,18 @@ class TextTable:
     note: str
 
 
-def leaderboard_table(cells: Sequence[Cells]) -> TextTable:
+def leaderboard_table(board: Sequence[LeaderboardRow]) -> TextTable:
     """Of one study, its rows in their order."""
-    head = ("Group", "Architecture", "Year", "Test accuracy, %", "n", "Parameters", "MACs", "Trials")
-    lines = tuple(
-        (
-            _text(cell["rank_group"]),
-            Name(cell["architecture"]),
-            _text(cell["year"]),
-            accuracy(cell),
-            _text(cell["n_seeds"]),
-            count(cell["params"]),
-            count(cell["macs"]),
-            DASH if cell["control"] else _text(_trials(cell)),
-        )
-        for cell in cells
-    )
-    return TextTable(head, lines, frozenset({1}), NOTE)
+    lines = tuple(tuple(_shown(column, row) for column in IN_TEXT) for row in board)
+    left = frozenset(place for place, column in enumerate(IN_TEXT) if column.key == "architecture")
+    return TextTable(tuple(column.in_text for column in IN_TEXT), lines, left, NOTE)
 
 
-def accuracy(cell: Cells) -> str:
-    """'93.44 ± 0.15', or a dash."""
-    half = cell["test_accuracy_ci95"]
-    return points(cell["test_accuracy_mean"]) + (f" ± {points(half)}" if half is not None else "")
+def _shown(column: Column, row: LeaderboardRow) -> str:
+    words = column.words(row)
+    if words is None:
+        return DASH
+    return Name(words) if column.key == "architecture" else words
 
 
 def markdown(table: TextTable) -> str:
@@ -95,13 +84,3 @@ def _latex(cell: str) -> str:
         return "".join(_LATEX_OWN.get(character, character) for character in cell)
     shown = visible(cell).replace("\ufffd", "?")
     return "".join(_LATEX.get(character, character) for character in shown).replace("--", "-{}-")  # no dash
-
-
-def _trials(cell: Cells) -> str | None:
-    if cell["trials_completed"] is None:
-        return None
-    return f"{cell['trials_completed']}/{cell['trials_pruned']}/{cell['trials_failed']}"
-
-
-def _text(value: object) -> str:
-    return DASH if value is None else str(value)

@@ -5,10 +5,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cnnbench.report.effects.importance import FEWEST_TRIALS, ped_anova
+from cnnbench.report.figures.svg import CHARACTER, tag
 from cnnbench.report.formats import DASH, visible
-from cnnbench.report.importance import FEWEST_TRIALS, ped_anova
-from cnnbench.report.rows import Row, ordinary
-from cnnbench.report.svg import CHARACTER, tag
+from cnnbench.report.table.row_records import RowRecords, ordinary
 
 ROWS, NAMES = 30, 14  # of the heat map at most: the best rows, the most important hyperparameters
 CELL = (46.0, 22.0)  # px
@@ -16,7 +16,7 @@ LABEL, HEADING = 20, 22  # characters of a row's and of a hyperparameter's name
 RISE = CHARACTER * 0.72  # px that a character of a slanting name rises
 
 
-def importance_section(rows: Sequence[Row], space: Mapping[str, Any]) -> dict[str, Any]:
+def importance_section(rows: Sequence[RowRecords], space: Mapping[str, Any]) -> dict[str, Any]:
     """``names``: hyperparameters, the most important over all rows first; ``lines``: (row, trials, shares as texts)."""
     networks = ordinary(rows)
     found = {row.label: ped_anova(row.trials, space) for row in networks}

@@ -5,12 +5,12 @@ from typing import Any
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.report.formats import count, duration, tally, value, without_secrets
-from cnnbench.report.rows import Row, ordinary
+from cnnbench.report.table.row_records import RowRecords, ordinary
 
 _SHOWN_CHECKSUM = 16
 
 
-def protocol(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def protocol(rows: Sequence[RowRecords]) -> list[tuple[str, str]]:
     """(fact, figures) on splits, budgets and test reads; a tally where records differ."""
     trials = [trial for row in rows for trial in row.trials]
     finals = [final for row in rows if row.control != "majority" for final in row.finals]
@@ -49,7 +49,7 @@ def _spent(records: Sequence[TrialRecord]) -> str:
     return f"{seconds} on devices, {epochs:,} epochs, {count(images)} images"
 
 
-def provenance(rows: Sequence[Row], generated_utc: str, tracking_uri: str | None) -> list[tuple[str, str]]:
+def provenance(rows: Sequence[RowRecords], generated_utc: str, tracking_uri: str | None) -> list[tuple[str, str]]:
     """(what, value) of code, data, machines and times; a tally of records where they differ."""
     # The majority-class baseline trains nothing: its precision and its machine would be those of no network.
     records = [record for row in rows if row.control != "majority" for record in (*row.trials, *row.finals)]

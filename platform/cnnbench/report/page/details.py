@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from cnnbench.ledger import ClassScore, TrialRecord
-from cnnbench.report.formats import points, tally, value, without_secrets
-from cnnbench.report.rows import Row
+from cnnbench.report.formats import points, tally, value
+from cnnbench.report.table.columns import LeaderboardRow
+from cnnbench.report.table.row_records import RowRecords
 from cnnbench.statistics import mean_interval, prediction_interval, sampling_error
 
 MATRIX_CLASSES = 20  # above, the most frequent confusions are listed instead
@@ -32,7 +33,7 @@ class Confusion:
 class Details:
     """One row's details; the tables are empty where no final completed."""
 
-    row: Row
+    row: RowRecords
     classes: tuple[ClassScore, ...]
     omitted_classes: int
     matrix: tuple[tuple[Confusion, ...], ...]
@@ -53,7 +54,7 @@ class Setting:
         return self.default is not None and self.value != self.default
 
 
-def details(row: Row) -> Details:
+def details(row: RowRecords) -> Details:
     """Per-class metrics are means over the row's completed finals; confusions are sums."""
     if not row.scored:
         return Details(row, (), 0, (), ())
@@ -68,7 +69,7 @@ def details(row: Row) -> Details:
     return Details(row, tuple(in_order), omitted, (), tuple(wrong[:LISTED_CONFUSIONS]))
 
 
-def accuracy_facts(row: Row) -> list[tuple[str, str]]:
+def accuracy_facts(row: RowRecords) -> list[tuple[str, str]]:
     """(what, figure in percent or points) of the test accuracies: their mean, and what could have come out instead."""
     accuracies = np.array([final.test.accuracy for final in row.scored if final.test])
     if not len(accuracies):
@@ -117,20 +118,20 @@ def _summed(finals: Sequence[TrialRecord]) -> tuple[tuple[Confusion, ...], ...]:
 # ---------------------------------------------------------------- what made the row
 
 
-def configuration_lines(cell: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Setting]:
+def configuration_lines(line: LeaderboardRow, defaults: Mapping[str, Any]) -> list[Setting]:
     """A leaderboard row's options, components and hyperparameters beside their defaults."""
     known = {name: value(default) for name, default in defaults.items()}
-    lines = [Setting(name, value(each), _OPTIONS.get(name), None) for name, each in cell["options"].items()]
-    for kind, each in cell["components"].items():
-        lines.append(Setting(kind, value(each), known.get(kind), cell["component_sites"][kind]))
-    lines += [Setting(name, value(each), known.get(name), None) for name, each in cell["hyperparameters"].items()]
+    lines = [Setting(name, value(each), _OPTIONS.get(name), None) for name, each in line.options.items()]
+    for kind, each in line.components.items():
+        lines.append(Setting(kind, value(each), known.get(kind), line.component_sites[kind]))
+    lines += [Setting(name, value(each), known.get(name), None) for name, each in line.hyperparameters.items()]
     return lines
 
 
 _OPTIONS = {"width": "1", "depth": "1"}  # an option that was left at its default may not be recorded
 
 
-def environment(row: Row) -> list[tuple[str, str]]:
+def environment(row: RowRecords) -> list[tuple[str, str]]:
     """(what, value) of where the row's finals ran, or without any, its trials; a tally where they differ."""
     records = row.finals or row.trials
     if not records:
@@ -152,20 +153,6 @@ def environment(row: Row) -> list[tuple[str, str]]:
         ("from", min(record.started_utc for record in records)),
         ("to", max(record.finished_utc for record in records)),
     ]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A training's run in MLflow."""
-
-    experiment: str
-    id: str
-
-    def link(self, tracking_uri: str | None) -> str | None:
-        """Where it stands on an MLflow server; None for a store without one."""
-        if not tracking_uri or not tracking_uri.startswith(("http://", "https://")):
-            return None
-        return f"{without_secrets(tracking_uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{self.id}"
 
 
 def reproduce_command(study: Mapping[str, Any], name: str, row_id: str) -> str:

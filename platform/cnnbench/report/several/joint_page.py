@@ -9,12 +9,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from cnnbench.report.figures.rank_diagram import DRAWN, rank_diagram
 from cnnbench.report.files import write_whole
 from cnnbench.report.formats import points, spreadsheet, visible
-from cnnbench.report.joint import Joint, as_records, cell_text, join
-from cnnbench.report.page import write_report
-from cnnbench.report.rank_diagram import DRAWN, rank_diagram
+from cnnbench.report.page.leaderboard_page import write_report
 from cnnbench.report.script import asset, joint_script, script, script_hash
+from cnnbench.report.several.joint import Joint, as_records, cell_text, join
 from cnnbench.report.source import Source
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from cnnbench.report.comparison import Cells
+from cnnbench.report.table.columns import LeaderboardRow
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Beside:
 
 @cache
 def published_figures() -> tuple[Published, ...]:
-    text = resources.files("cnnbench.report").joinpath("published.csv").read_text(encoding="utf-8")
+    text = resources.files("cnnbench.report.table").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(
         Published(
             architecture=line["architecture"], dataset=line["dataset"], accuracy=float(line["accuracy"]) / 100,
@@ -50,17 +50,17 @@ def published_figures() -> tuple[Published, ...]:
     )  # fmt: skip
 
 
-def beside(cells: Sequence[Cells], dataset: str) -> list[Beside]:
+def beside(board: Sequence[LeaderboardRow], dataset: str) -> list[Beside]:
     """Every published figure on this data set for a row that has a test accuracy, in the order of the rows."""
     return [
-        Beside(cell["architecture"], _options(cell), cell["test_accuracy_mean"], cell["test_accuracy_ci95"], figure)
-        for cell in cells
-        if not cell["control"] and cell["test_accuracy_mean"] is not None
+        Beside(line.architecture, _options(line), line.test_accuracy_mean, line.test_accuracy_ci95, figure)
+        for line in board
+        if not line.control and line.test_accuracy_mean is not None
         for figure in published_figures()
-        if (figure.architecture, figure.dataset) == (cell["model"], dataset)
+        if (figure.architecture, figure.dataset) == (line.model, dataset)
     ]
 
 
-def _options(cell: Cells) -> str:
-    sizes = {name: cell["options"].get(name) for name in ("width", "depth")}
+def _options(line: LeaderboardRow) -> str:
+    sizes = {name: line.options.get(name) for name in ("width", "depth")}
     return ", ".join(f"{name} {size:g}" for name, size in sizes.items() if size not in (None, 1.0))

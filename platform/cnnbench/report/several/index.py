@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from cnnbench.report.files import write_whole
 from cnnbench.report.formats import visible
+from cnnbench.report.script import asset
 
 HEAD = 65_536  # bytes: the facts stand before the style sheet
 
@@ -38,8 +38,7 @@ def write_index(reports: Path) -> Path:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["visible"] = visible
-    style = resources.files("cnnbench.report").joinpath("assets", "style.css").read_text(encoding="utf-8")
-    html = environment.get_template("index.html").render(reports=found, style=Markup(style))
+    html = environment.get_template("index.html").render(reports=found, style=Markup(asset("style.css")))
     write_whole(reports / "index.html", html)
     return reports / "index.html"
 

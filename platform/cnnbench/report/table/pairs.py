@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.leaderboard import compared_scores
+from cnnbench.report.table.leaderboard import compared_scores
 from cnnbench.statistics import adjusted_p_values
 
 ALPHA = 0.05

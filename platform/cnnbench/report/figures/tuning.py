@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report.curves import Curve, Panel
-from cnnbench.report.rows import Row
+from cnnbench.report.figures.curves import Curve, Panel
+from cnnbench.report.table.row_records import RowRecords
 from cnnbench.statistics import tuning_curve
 
 COMPUTED = 200  # points of a curve at most: all of a thousand trials would take as long as the rest of the page
@@ -20,7 +20,7 @@ _CAPTION = (
 )
 
 
-def tuning_panel(rows: Sequence[Row]) -> Panel | None:
+def tuning_panel(rows: Sequence[RowRecords]) -> Panel | None:
     """One curve a row with at least one scored trial; None where there is no such row."""
     curves, bands = {}, {}
     for row in rows:

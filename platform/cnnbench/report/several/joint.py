@@ -7,17 +7,21 @@ from typing import Any
 
 import pandas as pd
 
-from cnnbench.report.comparison import Cells
 from cnnbench.report.formats import DASH, listed, visible
-from cnnbench.report.leaderboard import as_json_rows, leaderboard
 from cnnbench.report.source import Source, SourceError
-from cnnbench.report.text_tables import Name, TextTable, accuracy
+from cnnbench.report.table.columns import LeaderboardRow, accuracy_text
+from cnnbench.report.table.leaderboard import leaderboard
+from cnnbench.report.table.text_tables import Name, TextTable
 from cnnbench.statistics import CriticalDifference, critical_difference
 from cnnbench.statistics.critical_difference import FEWEST_DATA_SETS
 
 NOTE = (
     "In a data set's column: rank group there, then test accuracy in percent, mean ± half of its 95 % interval over "
     "seeds. Mean rank: of the mean accuracies, over the data sets, among the rows that are ranked on all of them."
+)
+_FROM_THE_LEADERBOARD = (
+    *("rank_group", "test_accuracy_mean", "test_accuracy_ci95", "n_seeds"),
+    *("params", "macs", "remark"),
 )
 
 
@@ -29,7 +33,7 @@ class Board:
     key: str
     dataset: str
     label: str
-    cells: tuple[Cells, ...]
+    rows: tuple[LeaderboardRow, ...]
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,13 @@ class JointRow:
     """An architecture: its cells in each study (None where it is not there), its mean rank if it has one."""
 
     label: str
-    cells: tuple[Cells | None, ...]
+    cells: tuple[LeaderboardRow | None, ...]
     mean_rank: float | None
 
     @property
     def ranked(self) -> int:
         """In how many studies it is ranked."""
-        return sum(cell is not None and cell["rank_group"] is not None for cell in self.cells)
+        return sum(cell is not None and cell.rank_group is not None for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class Joint:
 def join(sources: Sequence[Source]) -> Joint:
     """Raises SourceError where two studies have one name."""
     boards = _boards(sources)
-    labels = dict.fromkeys(cell["architecture"] for board in boards for cell in board.cells if not cell["control"])
-    by_label = [{cell["architecture"]: cell for cell in board.cells if not cell["control"]} for board in boards]
+    labels = dict.fromkeys(cell.architecture for board in boards for cell in board.rows if not cell.control)
+    by_label = [{cell.architecture: cell for cell in board.rows if not cell.control} for board in boards]
     scores = _scores(boards, labels, by_label)
     ranks = (-scores.round(12)).rank().mean(axis=1).to_dict() if len(scores) > 1 else {}
     rows = [JointRow(label, tuple(cells.get(label) for cells in by_label), ranks.get(label)) for label in labels]
@@ -83,12 +87,12 @@ def joint_table(joint: Joint) -> TextTable:
     return TextTable(head, lines, frozenset({0}), NOTE)
 
 
-def cell_text(cell: Cells | None) -> str:
+def cell_text(cell: LeaderboardRow | None) -> str:
     """'2: 91.05 ± 0.18': the rank group, and the accuracy."""
     if cell is None:
         return DASH
-    group = "" if cell["rank_group"] is None else f"{cell['rank_group']}: "
-    return group + accuracy(cell)
+    group = "" if cell.rank_group is None else f"{cell.rank_group}: "
+    return group + accuracy_text(cell.test_accuracy_mean, cell.test_accuracy_ci95)
 
 
 def as_records(joint: Joint) -> list[dict[str, Any]]:
@@ -99,8 +103,7 @@ def as_records(joint: Joint) -> list[dict[str, Any]]:
             "mean_rank": row.mean_rank,
             "study": board.key,
             "dataset": board.dataset,
-            **{name: cell[name] for name in ("rank_group", "test_accuracy_mean", "test_accuracy_ci95", "n_seeds")},
-            **{name: cell[name] for name in ("params", "macs", "remark")},
+            **{name: getattr(cell, name) for name in _FROM_THE_LEADERBOARD},
         }
         for row in joint.rows
         for board, cell in zip(joint.boards, row.cells, strict=True)
@@ -120,18 +123,20 @@ def _boards(sources: Sequence[Source]) -> list[Board]:
             key,
             dataset,
             dataset if shared[dataset] == 1 else f"{dataset} ({key})",
-            tuple(as_json_rows(leaderboard(source.records, rows=tuple(source.study.get("rows", ()))))),
+            leaderboard(source.records, rows=tuple(source.study.get("rows", ()))),
         )
         for key, dataset, source in zip(keys, datasets, sources, strict=True)
     ]
 
 
-def _scores(boards: Sequence[Board], labels: Iterable[str], by_label: Sequence[Mapping[str, Cells]]) -> pd.DataFrame:
+def _scores(
+    boards: Sequence[Board], labels: Iterable[str], by_label: Sequence[Mapping[str, LeaderboardRow]]
+) -> pd.DataFrame:
     """Mean accuracies of the rows that are ranked in every study, by data set: of two studies on one, their mean."""
     values = {
-        label: [cells[label]["test_accuracy_mean"] for cells in by_label]
+        label: [cells[label].test_accuracy_mean for cells in by_label]
         for label in labels
-        if all(label in cells and cells[label]["rank_group"] is not None for cells in by_label)
+        if all(label in cells and cells[label].rank_group is not None for cells in by_label)
     }
     names = [board.dataset for board in boards]
     table = pd.DataFrame.from_dict(values, orient="index", columns=range(len(names)), dtype="float64")
@@ -146,9 +151,7 @@ def _sentence(rows: Sequence[JointRow], studies: int, datasets: int, found: Crit
         return f"No row is ranked on all {where}, so there is nothing to rank over them."
     names = [visible(row.label, 60) for row in complete]
     if found is None:
-        first = [
-            visible(row.label, 60) for row in complete if all(cell and cell["rank_group"] == 1 for cell in row.cells)
-        ]
+        first = [visible(row.label, 60) for row in complete if all(cell and cell.rank_group == 1 for cell in row.cells)]
         if first:
             return f"{listed(first)} {'is' if len(first) == 1 else 'are'} in the first rank group on all {where}."
         mean = f"; {names[0]} has the best mean rank, {complete[0].mean_rank:.2f}" if len(complete) > 1 else ""
@@ -170,16 +173,12 @@ def _notices(boards: Sequence[Board], rows: Sequence[JointRow]) -> list[str]:
     mixed = [
         visible(row.label, 60)
         for row in rows
-        if len({(cell["model"], repr(sorted(cell["options"].items()))) for cell in row.cells if cell and cell["model"]})
-        > 1
+        if len({(cell.model, repr(sorted(cell.options.items()))) for cell in row.cells if cell and cell.model}) > 1
     ]
     if mixed:
         found.append(f"Not the same network, or not the same options, in all studies: {listed(mixed)}.")
     epochs = {
-        cell["search_epochs_asked"]
-        for board in boards
-        for cell in board.cells
-        if cell["rank_group"] and not cell["control"]
+        cell.search_epochs_asked for board in boards for cell in board.rows if cell.rank_group and not cell.control
     }
     if len(epochs) > 1:
         found.append(

@@ -1,7 +1,6 @@
 """The leaderboard page: records in, one self-contained HTML file and its tables out."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.report import accuracy_cost, columns, comparison, curves, formats, price, provenance, published, summary
-from cnnbench.report import details as row_details
-from cnnbench.report.effects import effects_csv, effects_table
-from cnnbench.report.effects_section import effects_section
-from cnnbench.report.front import trial_front
-from cnnbench.report.importance_section import importance_section
-from cnnbench.report.leaderboard import as_csv, as_json_rows, leaderboard
-from cnnbench.report.pairs import pairs
-from cnnbench.report.rows import Row, by_row, ordinary
+from cnnbench.report.effects.effect_table import effects_csv, effects_table
+from cnnbench.report.effects.effects_section import effects_section
+from cnnbench.report.effects.importance_section import importance_section
+from cnnbench.report.figures import accuracy_cost, curves
+from cnnbench.report.figures.front import trial_front
+from cnnbench.report.figures.svg import Axis, linear_axis, tag
+from cnnbench.report.figures.trials_figure import Trials, trials_figure, tried
+from cnnbench.report.figures.tuning import tuning_panel
+from cnnbench.report.files import write_whole
+from cnnbench.report.formats import count, duration, listed, points, value, visible
+from cnnbench.report.page import details as row_details
+from cnnbench.report.page import price_section, provenance
 from cnnbench.report.script import asset, script, script_hash
-from cnnbench.report.svg import Axis, linear_axis, tag
-from cnnbench.report.trials_figure import Trials, trials_figure, tried
-from cnnbench.report.tuning import tuning_panel
+from cnnbench.report.source import MLflowRun
+from cnnbench.report.table import columns, comparison, published, summary
+from cnnbench.report.table.columns import LeaderboardRow
+from cnnbench.report.table.leaderboard import as_csv, as_json, leaderboard, plain_rows
+from cnnbench.report.table.pairs import pairs
+from cnnbench.report.table.row_records import RowRecords, by_row, ordinary
 
 COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
 CURVES = 30  # rows in the learning curves at most, the best ones
@@ -34,10 +39,10 @@ VARIANTS = ("wide", "narrow")
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What a report says: the table, one sentence, where the page is, and what swapping components does."""
+    """What a report says: the leaderboard, one sentence, where the page is, and what swapping components does."""
 
     study: str
-    table: pd.DataFrame
+    rows: tuple[LeaderboardRow, ...]
     sentence: str
     page: Path
     effects: pd.DataFrame
@@ -51,7 +56,7 @@ def write_report(
     generated_utc: str,
     tracking_uri: str | None,
     prediction: Mapping[str, Any] | None = None,
-    runs: Mapping[str, row_details.Run] | None = None,
+    runs: Mapping[str, MLflowRun] | None = None,
 ) -> Leaderboard:
     """Writes index.html, leaderboard.csv and leaderboard.json into ``folder``.
 
@@ -64,54 +69,52 @@ def write_report(
     """
     labels = tuple(study.get("rows", ()))
     name = str(study.get("study") or study.get("name") or "study")
-    table = leaderboard(records, rows=labels)
-    cells = as_json_rows(table)
+    board = leaderboard(records, rows=labels)
     groups = {row.label: row for row in by_row(records, labels)}
-    rows = [groups[cell["architecture"]] for cell in cells]
-    datasets = formats.listed(sorted({record.split.dataset for record in records}) or ["no data set"])
+    rows = [groups[line.architecture] for line in board]
+    datasets = listed(sorted({record.split.dataset for record in records}) or ["no data set"])
     budget = comparison.ranked_budget(rows)
     trials = (
         budget.trials
         if budget and budget.unit == "epochs"
         else summary.common(len(row.trials) for row in ordinary(rows))
     )
-    sentence = summary.result_sentence(cells, datasets, trials)
+    sentence = summary.result_sentence(board, datasets, trials)
     effects = effects_table(records)
     html = render(
-        cells,
+        board,
         rows,
         name=name,
         dataset=datasets,
         sentence=sentence,
         generated_utc=generated_utc,
-        published=published.beside(cells, datasets),
+        published=published.beside(board, datasets),
         settings=provenance.study_settings(study),
         provenance=provenance.provenance(rows, generated_utc, tracking_uri),
-        prices=price.prices(prediction, rows),
+        prices=price_section.prices(prediction, rows),
         effects=effects_section(effects, records),
         study=study,
         compared=pairs(records),
         tracking_uri=tracking_uri,
         runs=runs or {},
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "leaderboard.csv", as_csv(table))
-    _write(folder / "leaderboard.json", json.dumps(cells, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(folder / "leaderboard.csv", as_csv(board))
+    write_whole(folder / "leaderboard.json", as_json(board))
     if len(effects):
-        _write(folder / "effects.csv", effects_csv(effects))
-    _write(folder / "index.html", html)
-    return Leaderboard(name, table, sentence, folder / "index.html", effects)
+        write_whole(folder / "effects.csv", effects_csv(effects))
+    write_whole(folder / "index.html", html)
+    return Leaderboard(name, board, sentence, folder / "index.html", effects)
 
 
 def render(
-    cells: Sequence[comparison.Cells],
-    rows: Sequence[Row],
+    board: Sequence[LeaderboardRow],
+    rows: Sequence[RowRecords],
     *,
     study: Mapping[str, Any],
     compared: Mapping[str, Any],
     **texts: Any,
 ) -> str:
-    """The page's HTML; ``cells`` and ``rows`` in the same order; compared: of ``pairs``."""
+    """The page's HTML; ``board`` and ``rows`` in the same order; compared: of ``pairs``."""
     networks = ordinary(rows)
     series = {row.label: "control" for row in rows}
     series |= {row.label: f"s{place}" if place < COLOURS else "rest" for place, row in enumerate(networks)}
@@ -119,19 +122,19 @@ def render(
     tuning = tuning_panel(networks[:CURVES])
     panels = [*learning, *([tuning] if tuning else [])]
     trials = tried(networks)
-    expected, distrust = comparison.control_statements(cells)
+    expected, distrust = comparison.control_statements(board)
     code = script()
     return (
         _environment()
         .get_template("page.html")
         .render(
             **texts,
-            cells=cells,
+            board=board,
             series=series,
-            columns=columns.COLUMNS,
+            columns=columns.ON_THE_PAGE,
             headings=columns.headings(),
-            bars=_bars(cells),
-            costs=_cost_figures(cells, series),
+            bars=_bars(board),
+            costs=_cost_figures(board, series),
             front=trial_front(networks, trials.names if trials else ()),
             learning=learning,
             tuning=tuning,
@@ -144,14 +147,14 @@ def render(
             trials_drawn=trials_figure(trials, series, study.get("space") or {}) if trials else "",
             importance=importance_section(rows, study.get("space") or {}),
             control_statements=expected,
-            details=[_details(row, cell, study, str(texts["name"])) for row, cell in zip(rows, cells, strict=True)],
+            details=[_details(row, line, study, str(texts["name"])) for row, line in zip(rows, board, strict=True)],
             with_defaults=bool(study.get("defaults")),
             notices=[*distrust, *summary.notices(rows)],
             protocol=provenance.protocol(rows),
             style=Markup(asset("style.css")),
             script=Markup(code),
             script_hash=script_hash(code),
-            data=_as_script_data(_page_data(cells, panels, trials, compared, str(texts["name"]))),
+            data=_as_script_data(_page_data(board, panels, trials, compared, str(texts["name"]))),
         )
     )
 
@@ -165,27 +168,27 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=formats.count,
-        dictvalues=lambda settings: [(key, formats.value(setting)) for key, setting in settings.items()],
-        duration=formats.duration,
-        points=formats.points,
-        value=formats.value,
-        visible=formats.visible,
+        count=count,
+        dictvalues=lambda settings: [(key, value(setting)) for key, setting in settings.items()],
+        duration=duration,
+        points=points,
+        value=value,
+        visible=visible,
     )
     return environment
 
 
-def _details(row: Row, cell: comparison.Cells, study: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _details(row: RowRecords, line: LeaderboardRow, study: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What the template shows of a row that is opened."""
-    panel, shown = curves.row_panel(row), formats.visible(row.label, 60)
+    panel, shown = curves.row_panel(row), visible(row.label, 60)
     colours = dict(zip(panel.curves, ("s0", "s1"), strict=False)) if panel else {}
     return {
         "row": row,
         "scores": row_details.details(row),
         "accuracy": row_details.accuracy_facts(row),
-        "configuration": row_details.configuration_lines(cell, study.get("defaults") or {}),
+        "configuration": row_details.configuration_lines(line, study.get("defaults") or {}),
         "environment": row_details.environment(row),
-        "reproduce": row_details.reproduce_command(study, name, cell["row_id"]) if cell["row_id"] else None,
+        "reproduce": row_details.reproduce_command(study, name, line.row_id) if line.row_id else None,
         "curve": curves.curves_figure(panel, colours, "narrow", label=f"Accuracy by epoch of {shown}")
         if panel
         else None,
@@ -193,15 +196,8 @@ def _details(row: Row, cell: comparison.Cells, study: Mapping[str, Any], name: s
     }
 
 
-def _write(path: Path, text: str) -> None:
-    """Written aside and renamed, so that a reader never sees half a page."""
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
-
-
 def _page_data(
-    cells: Sequence[comparison.Cells],
+    board: Sequence[LeaderboardRow],
     panels: Sequence[curves.Panel],
     trials: Trials | None,
     compared: Mapping[str, Any],
@@ -213,7 +209,7 @@ def _page_data(
             "percent": panel.percent,
             "x": panel.x,
             "curves": {
-                formats.visible(row): [None if v is None else float(f"{v:.4g}") for v in curve]
+                visible(row): [None if v is None else float(f"{v:.4g}") for v in curve]
                 for row, curve in panel.curves.items()
             },
         }
@@ -222,7 +218,7 @@ def _page_data(
     return {
         "name": name,
         "columns": columns.for_script(),
-        "rows": cells,
+        "rows": plain_rows(board),
         "pairs": compared,
         "panels": shown,
         "search": trials.plain() if trials else None,
@@ -237,32 +233,32 @@ def _as_script_data(data: object) -> Markup:
     return Markup(text)
 
 
-def _cost_figures(cells: Sequence[comparison.Cells], series: Mapping[str, str]) -> list[dict[str, Any]]:
+def _cost_figures(board: Sequence[LeaderboardRow], series: Mapping[str, str]) -> list[dict[str, Any]]:
     figures = []
     for cost in (*accuracy_cost.COSTS, accuracy_cost.YEAR):
-        chart = accuracy_cost.accuracy_points(cells, cost.field, series)
+        chart = accuracy_cost.accuracy_points(board, cost.field, series)
         if chart:
             drawn = [accuracy_cost.accuracy_figure(chart, cost, variant) for variant in VARIANTS]
             figures.append({"cost": cost, "points": chart, "drawn": drawn})
     return figures
 
 
-def _bars(cells: Sequence[comparison.Cells]) -> dict[str, Any]:
+def _bars(board: Sequence[LeaderboardRow]) -> dict[str, Any]:
     """An interval bar for each row that has a mean, all on one axis; with the axis' ends as text. The baseline, far
     below every network, does not stretch the axis."""
     known = {
-        cell["architecture"]: (cell["test_accuracy_mean"], cell["test_accuracy_ci95"] or 0.0)
-        for cell in cells
-        if cell["test_accuracy_mean"] is not None
+        line.architecture: (line.test_accuracy_mean, line.test_accuracy_ci95 or 0.0)
+        for line in board
+        if line.test_accuracy_mean is not None
     }
     if not known:
         return {"low": "", "high": "", "drawn": {}}
-    baselines = {cell["architecture"] for cell in cells if cell["control"] == "majority"}
+    baselines = {line.architecture for line in board if line.control == "majority"}
     shown = [interval for row, interval in known.items() if row not in baselines] or list(known.values())
     low, high = accuracy_cost.accuracy_range(shown)
     axis = linear_axis(low, high, 5, BAR[0] - 5, str)
     drawn = {row: _bar(axis, low, high, *interval) for row, interval in known.items()}
-    return {"low": formats.points(low, 1), "high": formats.points(high, 1), "drawn": drawn}
+    return {"low": points(low, 1), "high": points(high, 1), "drawn": drawn}
 
 
 def _bar(axis: Axis, low: float, high: float, mean: float, half: float) -> Markup:
