@@ -14,7 +14,6 @@ from rich.console import Console
 from cnnbench.commands import report as reporting
 from cnnbench.commands.live_view import StudyView
 from cnnbench.commands.terminal import print_report
-from cnnbench.distributed.interruption import Interrupted
 from cnnbench.ledger import LedgerWriteError
 from cnnbench.protocol.recorded import RecordedRow
 from cnnbench.protocol.verdict import Verdict
@@ -25,6 +24,7 @@ from cnnbench.tracking.observer import Tracking
 from cnnbench.tracking.tracker import Shipped
 from cnnbench.uri import without_password
 from cnnbench.whole_file import WriteError
+from cnnbench.workflows import Interrupted
 from cnnbench.workflows.continuation import resolved
 from cnnbench.workflows.effects import conduct_effects
 from cnnbench.workflows.reproduction import reproduce
