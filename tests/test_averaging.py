@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.data.normalization import Normalization
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.training.averaging import WeightAverage
 from cnnbench.training.weights import load_weights

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from cnnbench.data.datasets import DATASETS
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.data.splits import stratified_split
 from cnnbench.evaluation.evaluate import evaluate
-from cnnbench.network import build
+from cnnbench.networks.build import build
 from cnnbench.precision import COMBINATIONS, FP32
 from cnnbench.training.batch_norm import IMAGES, Settling
 from cnnbench.training.loop import set_seed, train

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import EpochMetrics, Trained
 from cnnbench.training.recipe import KNOBS, Recipe
 from cnnbench.training.weights import WeightsError, load_weights, save_weights
-from cnnbench.training.whole_file import WriteError
+from cnnbench.whole_file import WriteError
 
 
 class Interrupted(Exception):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cnnbench.cli import app
 from cnnbench.cluster_check import Finding, check
+from cnnbench.commands.cli import app
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {"aws": ROOT / "cluster.yaml", "local": ROOT / "clusters" / "on_prem.yaml"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench import doctor
-from cnnbench.doctor import Answer, differences, pins
+from cnnbench.commands import doctor
+from cnnbench.commands.doctor import Answer, differences, pins
 
 ROOT = Path(__file__).parents[1]
 

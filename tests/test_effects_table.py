@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cnnbench.report import effects_text, write_report
-from cnnbench.report.effects import effects_table, pooled_effects
-from cnnbench.report.effects_section import signed
+from cnnbench.report.effects.effect_table import effects_table, pooled_effects
+from cnnbench.report.effects.effects_section import signed
 from effect_rows import failed, measured, tuning
 from ledger_rows import SEEDS, final, finals, scored, trial, two_rows
 

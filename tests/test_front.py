@@ -4,8 +4,8 @@ import random
 from pathlib import Path
 
 from cnnbench.report import write_report
-from cnnbench.report.front import not_beaten, trial_front
-from cnnbench.report.rows import by_row
+from cnnbench.report.figures.front import not_beaten, trial_front
+from cnnbench.report.table.row_records import by_row
 from ledger_rows import trial, two_rows
 
 

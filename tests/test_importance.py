@@ -7,7 +7,7 @@ import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from cnnbench.ledger import ComponentUse
-from cnnbench.report.importance import ped_anova
+from cnnbench.report.effects.importance import ped_anova
 from ledger_rows import trial
 
 SPACE = {"lr": {"float": [0.001, 1.0], "log": True}, "batch_size": {"int": [16, 256]}, "momentum": 0.9}

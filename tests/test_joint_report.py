@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from cnnbench import reporting
-from cnnbench.report.index import write_index
-from cnnbench.report.joint import join, joint_table
-from cnnbench.report.joint_page import joint_csv, write_joint
+from cnnbench.commands import report as reporting
+from cnnbench.report.several.index import write_index
+from cnnbench.report.several.joint import join, joint_table
+from cnnbench.report.several.joint_page import joint_csv, write_joint
 from cnnbench.report.source import Source, SourceError
-from cnnbench.report.text_tables import markdown
+from cnnbench.report.table.text_tables import markdown
 from large_study import large_study
 from ledger_rows import finals, trial, two_rows
 from quiet_pages import quiet_page

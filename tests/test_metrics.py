@@ -7,8 +7,8 @@ import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import nn
 
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.majority import majority_class
 from cnnbench.evaluation.metrics import ClassScore, class_scores

@@ -9,9 +9,9 @@ import torch
 
 from cnnbench.data.augmentation import Augmentation
 from cnnbench.data.batches import Batch, Batches
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
 from cnnbench.data.mixing import Mix, Mixing
-from cnnbench.data.normalization import Normalization
 from cnnbench.training.loss import batch_loss, count_right
 from trainings import CPU, PLAIN, random_images, run, small_network
 

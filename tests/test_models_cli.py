@@ -6,9 +6,9 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from cnnbench import models
 from cnnbench.architectures import ARCHITECTURES
-from cnnbench.cli import app
+from cnnbench.commands import models
+from cnnbench.commands.cli import app
 from cnnbench.components.kinds import KINDS
 
 

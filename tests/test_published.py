@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.report import leaderboard, write_report
-from cnnbench.report.leaderboard import as_json_rows
-from cnnbench.report.published import beside, published_figures
+from cnnbench.report.table.published import beside, published_figures
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import again, finals
 
 
@@ -39,7 +38,7 @@ def test_the_figures_are_those_of_the_papers_and_tutorials(architecture, dataset
 def test_only_the_same_network_on_the_same_data_set_stands_beside(tmp_path):
     half = [record.model_copy(update={"options": {"width": 0.5}}) for record in finals("resnet20", 0.9)]
     records = [*half, *(again(record, 0.9) for record in half), *finals("unheard_of", 0.8)]
-    cells = as_json_rows(leaderboard(on("cifar10", records)))
+    cells = leaderboard(on("cifar10", records))
     lines = beside(cells, "cifar10")
     assert {(line.row, line.options) for line in lines} == {("resnet20", "width 0.5")}
     assert lines[0].difference == pytest.approx(-0.0125)

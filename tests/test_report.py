@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cnnbench.report import page as page_module
 from cnnbench.report import plain_table, terminal_table, write_report
+from cnnbench.report.page import leaderboard_page
 from cnnbench.report.script import _FILES, script_hash
 from invented_study import invented_study
 from ledger_rows import SEEDS, final, finals, scored, trial, two_rows
@@ -142,7 +142,7 @@ def test_plain_table_of_no_rows_is_its_heading(tmp_path):
 
 def test_report_needs_no_torch_ray_mlflow_or_optuna():
     code = "import sys, cnnbench.report; print(sorted({'torch', 'ray', 'mlflow', 'optuna'} & set(sys.modules)))"
-    source = Path(page_module.__file__).parents[2]
+    source = Path(leaderboard_page.__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=source)
     assert done.stdout.strip() == "[]"
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from cnnbench.report import write_report
-from cnnbench.report.details import Run
+from cnnbench.report.source import MLflowRun
 from invented_study import invented_study
 from quiet_pages import Quiet, quiet_page
 
@@ -29,7 +29,7 @@ RANKED = ["resnet18", "resnet20", "vgg11", "mobilenet_v2", "simple_cnn", "resnet
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     records = invented_study()
-    runs = {record.trial_id: Run("7", f"run-of-{record.trial_id}") for record in records}
+    runs = {record.trial_id: MLflowRun("7", f"run-of-{record.trial_id}") for record in records}
     fixed = {"generated_utc": "2026-01-02T03:04:05Z", "tracking_uri": f"{SERVER}/?token=canary", "runs": runs}
     return write_report(STUDY, records, tmp_path_factory.mktemp("report"), **fixed).page.as_uri()
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 import pytest
 
 from cnnbench.report import leaderboard
-from cnnbench.report.accuracy_cost import COSTS, accuracy_figure, accuracy_points, accuracy_range, pareto_front
-from cnnbench.report.curves import curves_figure, mean_curve, panels
-from cnnbench.report.details import accuracy_facts, details
+from cnnbench.report.figures.accuracy_cost import COSTS, accuracy_figure, accuracy_points, accuracy_range, pareto_front
+from cnnbench.report.figures.curves import curves_figure, mean_curve, panels
+from cnnbench.report.figures.svg import Box, linear_axis, log_axis, place_labels
+from cnnbench.report.figures.tuning import trial_score, tuning_panel
 from cnnbench.report.formats import round_count
-from cnnbench.report.leaderboard import as_json_rows
-from cnnbench.report.rows import by_row
-from cnnbench.report.svg import Box, linear_axis, log_axis, place_labels
-from cnnbench.report.tuning import trial_score, tuning_panel
+from cnnbench.report.page.details import accuracy_facts, details
+from cnnbench.report.table.row_records import by_row
 from invented_study import invented_study
 from ledger_rows import curve, final, scored, trial, two_rows
 
@@ -67,8 +66,8 @@ def test_labels_meet_neither_each_other_nor_a_mark():
 
 @pytest.mark.parametrize("variant", ["wide", "narrow"])
 def test_a_chart_shows_each_row_that_has_an_accuracy(variant):
-    cells = as_json_rows(leaderboard(invented_study(epochs=3)))
-    chart = accuracy_points(cells, "macs", {cell["architecture"]: "s0" for cell in cells})
+    cells = leaderboard(invented_study(epochs=3))
+    chart = accuracy_points(cells, "macs", {cell.architecture: "s0" for cell in cells})
     drawn = accuracy_figure(chart, COSTS[0], variant)
     assert set(re.findall(r'data-row="([^"]+)"', drawn)) == {point.row for point in chart}
     assert len(chart) == 9

@@ -1,15 +1,14 @@
 """The report claims no more than the statistics: its sentence, its notices, what it says of controls."""
 
 from cnnbench.report import leaderboard
-from cnnbench.report.comparison import control_statements
-from cnnbench.report.leaderboard import as_json_rows
-from cnnbench.report.rows import by_row
-from cnnbench.report.summary import notices, result_sentence
+from cnnbench.report.table.comparison import control_statements
+from cnnbench.report.table.row_records import by_row
+from cnnbench.report.table.summary import notices, result_sentence
 from ledger_rows import SEEDS, again, final, finals, majority, trial
 
 
 def sentence(records) -> str:
-    cells = as_json_rows(leaderboard(records))
+    cells = leaderboard(records)
     return result_sentence(cells, "digits", 4)
 
 
@@ -65,7 +64,7 @@ def test_a_lone_row_of_its_budget_is_compared_with_no_other():
 def test_an_aa_control_in_the_best_group_is_said_and_one_outside_is_a_warning():
     def said(accuracy, records=()):
         controls = [again(original, accuracy) for original in finals("a", 0.9)]
-        return control_statements(as_json_rows(leaderboard([*finals("a", 0.9), *controls, *records])))
+        return control_statements(leaderboard([*finals("a", 0.9), *controls, *records]))
 
     (fine,), warnings = said(0.9)
     assert fine.endswith("the test finds no difference between the two: both are in the best row's group.")
@@ -75,7 +74,7 @@ def test_an_aa_control_in_the_best_group_is_said_and_one_outside_is_a_warning():
     assert "groups 1 and 2: the test tells apart what is equal, so this ranking can't be trusted." in warning
     (fine,), _ = said(0.9, finals("b", 0.99))
     assert "both are in the same group 2" in fine
-    assert control_statements(as_json_rows(leaderboard([*finals("a", 0.9), majority(0.5)]))) == ([], [])
+    assert control_statements(leaderboard([*finals("a", 0.9), majority(0.5)])) == ([], [])
 
 
 def test_controls_make_no_notice_and_unfinished_searches_do():

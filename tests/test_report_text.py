@@ -3,8 +3,8 @@
 import pytest
 
 from cnnbench.report.formats import count, duration, listed, round_count, share, tally, visible, without_secrets
-from cnnbench.report.provenance import protocol, study_settings
-from cnnbench.report.rows import by_row
+from cnnbench.report.page.provenance import protocol, study_settings
+from cnnbench.report.table.row_records import by_row
 from ledger_rows import two_rows
 
 

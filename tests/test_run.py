@@ -236,10 +236,9 @@ def test_sigterm_after_the_last_trial_is_like_ctrl_c_and_the_report_comes_with_t
         "seeds: 6", "seeds: 1, few_seeds_reason: test"
     )
     place = Place(tmp_path, study.replace("trials: 3", "trials: 1"))
-    reading = "reporting.read_sources = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
-    start = (
-        f"import os, signal, sys; from cnnbench import cli, reporting; {reading}; sys.argv[0] = 'cnnbench'; cli.main()"
-    )
+    reading = "report.read_sources = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
+    modules = "import os, signal, sys; from cnnbench.commands import cli, report"
+    start = f"{modules}; {reading}; sys.argv[0] = 'cnnbench'; cli.main()"
     command = [sys.executable, "-c", start, "run", str(place.study_file)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 130 and "everything finished is saved. To continue:" in done.stdout, done

@@ -19,7 +19,7 @@ from torch import nn
 
 def look_around():
     found = {"pid": os.getpid(), "CNNBENCH_DATA": os.environ.get("CNNBENCH_DATA")}
-    for reader in ("cnnbench.data.datasets", "cnnbench.data.digits", "cnnbench.distributed.sources",
+    for reader in ("cnnbench.data.datasets", "cnnbench.data.digits", "cnnbench.trial.study_images",
                    "sklearn.datasets"):
         try:
             importlib.import_module(reader)
@@ -27,8 +27,8 @@ def look_around():
         except ImportError as error:
             found[reader] = str(error)
     from cnnbench.data.images import Images
-    from cnnbench.distributed.material import Material
-    from cnnbench.distributed.spec import TrialSpec
+    from cnnbench.trial.images import Material
+    from cnnbench.trial.spec import TrialSpec
     things = gc.get_objects()
     found["stages"] = sorted({thing.stage for thing in things if isinstance(thing, TrialSpec)})
     found["images"] = sorted({len(thing) for thing in things if isinstance(thing, Images)})
@@ -39,7 +39,7 @@ def look_around():
 
 def network(num_classes, in_channels):
     built = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * in_channels, num_classes))
-    if built[2].weight.device.type != "meta" and "cnnbench.distributed.trial" in sys.modules:
+    if built[2].weight.device.type != "meta" and "cnnbench.trial.run" in sys.modules:
         with open(Path(__file__).parent / "seen.jsonl", "a") as file:
             file.write(json.dumps(look_around()) + "\\n")
     return built
@@ -78,7 +78,7 @@ def seen(tmp_path_factory) -> dict[str, list[dict[str, object]]]:
 def test_a_search_trial_finds_no_reader_no_path_and_no_test_image(seen):
     assert len(seen["search"]) == 2
     for found in seen["search"]:
-        for reader in ("cnnbench.data.datasets", "cnnbench.data.digits", "cnnbench.distributed.sources"):
+        for reader in ("cnnbench.data.datasets", "cnnbench.data.digits", "cnnbench.trial.study_images"):
             assert "a trial's process reads no data set" in found[reader]
         assert "a trial's process reads no data set" in found["sklearn.datasets"]
         assert found["CNNBENCH_DATA"] is None and found["loaders"] == []

@@ -8,16 +8,16 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from cnnbench.cli import app
+from cnnbench.commands.cli import app
 from cnnbench.ledger import Ledger
 from cnnbench.report import leaderboard
-from cnnbench.report.leaderboard import as_csv, as_json_rows
-from cnnbench.report.text_tables import latex, leaderboard_table, markdown
+from cnnbench.report.table.leaderboard import as_csv
+from cnnbench.report.table.text_tables import latex, leaderboard_table, markdown
 from ledger_rows import finals, trial, two_rows
 
 
 def table(name: str):
-    return leaderboard_table(as_json_rows(leaderboard([*two_rows(), *finals(name, 0.5)])))
+    return leaderboard_table(leaderboard([*two_rows(), *finals(name, 0.5)]))
 
 
 def folder(tmp_path, name="tiny", records=None):
@@ -33,7 +33,7 @@ def run(*arguments: object):
 
 
 def test_markdown_is_a_table_of_github():
-    lines = markdown(leaderboard_table(as_json_rows(leaderboard(two_rows())))).splitlines()
+    lines = markdown(leaderboard_table(leaderboard(two_rows()))).splitlines()
     assert lines[0] == "| Group | Architecture | Year | Test accuracy, % | n | Parameters | MACs | Trials |"
     assert lines[1] == "| ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: |"
     assert lines[2].startswith("| 1 | `good` | 1998 | 94.00 ± 0.00 | 6 | 1.00\u202fk | 50.0\u202fk | 2/2/0 |")
@@ -81,7 +81,7 @@ def test_latex_escapes_what_means_something_to_it(name, written):
 def test_no_name_is_a_formula_in_a_spreadsheet(name):
     rows = list(csv.DictReader(io.StringIO(as_csv(leaderboard(finals(name, 0.5))), newline=""), strict=True))
     assert rows[0]["architecture"] == f"'{name}".replace("\r", " ") and rows[0]["test_accuracy_mean"] == "0.5"
-    assert as_json_rows(leaderboard(finals(name, 0.5)))[0]["architecture"] == name
+    assert leaderboard(finals(name, 0.5))[0].architecture == name
 
 
 def test_the_command_prints_each_format_or_writes_it(tmp_path):

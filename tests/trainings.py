@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import EpochMetrics, Trained
 from cnnbench.training.recipe import Recipe

@@ -9,7 +9,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _H
 if _HERE.name == "cnnbench" and str(_HERE.parent) not in sys.path:
     sys.path.append(str(_HERE.parent))  # last: an installed cnnbench comes first
 
-from cnnbench.cli import main  # noqa: E402
+from cnnbench.commands.cli import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

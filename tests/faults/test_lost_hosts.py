@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.ray]
 # So that the loss of a node is noticed in seconds.
 HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 4}
 # So are these, which are half a minute and a minute.
-SOONER = "from cnnbench.distributed import head, tune; head.PATIENCE_S, tune.QUIET_S = 6.0, 3.0"
+SOONER = "from cnnbench.distributed import head_watch, tune; head_watch.PATIENCE_S, tune.QUIET_S = 6.0, 3.0"
 
 
 @pytest.fixture

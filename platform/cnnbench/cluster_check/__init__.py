@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnbench.cluster_check import aws, commands, local, mounts, schema, versions
-from cnnbench.cluster_check.document import Document, Finding, UnreadableError, read
+from cnnbench.cluster_check.launcher_file import Document, Finding, UnreadableError, read
 
 __all__ = ["Finding", "check"]
 

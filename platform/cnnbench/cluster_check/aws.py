@@ -4,7 +4,7 @@ lets the world reach SSH, full rights on EC2 and S3 for the head."""
 from collections.abc import Iterator
 from typing import Any
 
-from cnnbench.cluster_check.document import Document, Finding, Place
+from cnnbench.cluster_check.launcher_file import Document, Finding, Place
 
 KEYS = {"type", "region", "availability_zone", "cache_stopped_nodes", "use_internal_ips", "key_pair", "security_group",
         "aws_credentials", "cloudwatch"}  # fmt: skip

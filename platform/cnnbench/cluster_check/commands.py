@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from cnnbench.cluster_check.document import Document, Finding, Place
+from cnnbench.cluster_check.launcher_file import Document, Finding, Place
 
 START = {"head": "head_start_ray_commands", "worker": "worker_start_ray_commands"}
 ALL = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands", *START.values())

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from cnnbench.cluster_check.document import Document, Finding, Place
+from cnnbench.cluster_check.launcher_file import Document, Finding, Place
 
 KEYS = {"type", "head_ip", "worker_ips", "external_head_ip", "coordinator_address", "use_internal_ips"}
 LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnnbench.cluster_check.document import Document, Finding
+from cnnbench.cluster_check.launcher_file import Document, Finding
 
 TOKEN = "~/.ray/auth_token"
 MAKE_TOKEN = "make one: ray get-auth-token --generate && chmod 600 ~/.ray/auth_token"

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cnnbench.cluster_check.document import Document, Finding, Place
+from cnnbench.cluster_check.launcher_file import Document, Finding, Place
 
 PLACEHOLDER = re.compile(r"\b\S*REPLACE-\S*")
 

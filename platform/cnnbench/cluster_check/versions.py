@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from cnnbench.cluster_check.commands import ALL
-from cnnbench.cluster_check.document import Document, Finding
+from cnnbench.cluster_check.launcher_file import Document, Finding
 
 RAY = (r"\bray(?:\[[^\]]*\])?==\s*([0-9][\w.]*)", r"ray\.__version__\s*==\s*\\?[\"']([0-9][\w.]*)",
        r"\brayproject/ray[\w-]*:([0-9]+(?:\.[0-9]+)+)")  # fmt: skip

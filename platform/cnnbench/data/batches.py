@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cnnbench.data.augmentation import Augmentation, Draws
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
 from cnnbench.data.mixing import Mixing
-from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 
 SHARE_OF_FREE_MEMORY = 0.5  # of a GPU's, that a data set may take; the network needs the rest

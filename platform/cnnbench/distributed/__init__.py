@@ -1,1 +1,1 @@
-"""Everything that knows Ray or Optuna: search, finals, the two adapters that run a trial, the cluster."""
+"""Where it runs: the session, Tune, DDP, the cluster and what is shared of it. Ray is imported here alone."""

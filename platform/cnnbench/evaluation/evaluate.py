@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnbench.data.batches import Batches
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.precision import FP32, Precision
 from cnnbench.ranks import ALONE, Ranks
 

@@ -7,13 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.report.details import Run
+from cnnbench.report.formats import without_secrets
 
 FILES = ("study.json", "ledger.jsonl", "prediction.json")  # the last one is not always there
 
 
 class SourceError(Exception):
     """A folder that no report can be made from; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class MLflowRun:
+    """A training's run in MLflow."""
+
+    experiment: str
+    id: str
+
+    def link(self, tracking_uri: str | None) -> str | None:
+        """Where it stands on an MLflow server; None for a store without one."""
+        if not tracking_uri or not tracking_uri.startswith(("http://", "https://")):
+            return None
+        return f"{without_secrets(tracking_uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{self.id}"
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,7 @@ class Source:
     records: tuple[TrialRecord, ...]
     prediction: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: Mapping[str, MLflowRun] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

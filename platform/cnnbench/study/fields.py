@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from cnnbench.space import KnobLike, Space, Value
+from cnnbench.study.space import KnobLike, Space, Value
 
 SLUG = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 FEWEST_SEEDS = 6  # a two-sided sign-flip test on five pairs can't go below p = 0.0625

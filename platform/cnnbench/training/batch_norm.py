@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cnnbench.data.batches import Batches
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
-from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.precision import Precision
 

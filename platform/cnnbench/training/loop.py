@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cnnbench.data.augmentation import Augmentation
 from cnnbench.data.batches import Batch, Batches
+from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
 from cnnbench.data.mixing import Mixing
-from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.data.warp import Warp
 from cnnbench.evaluation.evaluate import evaluate_batches, evaluation_batches
@@ -33,7 +33,7 @@ from cnnbench.training.recipe import Recipe
 from cnnbench.training.schedules import learning_rate, stops_early
 from cnnbench.training.tally import Tally
 from cnnbench.training.weights import save_weights
-from cnnbench.training.whole_file import WriteError
+from cnnbench.whole_file import WriteError
 
 
 def set_seed(seed: int) -> None:

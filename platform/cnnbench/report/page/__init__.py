@@ -1,0 +1,1 @@
+"""The leaderboard's page: its sections, put together."""

@@ -1,0 +1,1 @@
+"""Reports of several studies: a joint page, and an index of reports."""

@@ -1,0 +1,1 @@
+"""The leaderboard: a study's records as rows, and what the table says."""
