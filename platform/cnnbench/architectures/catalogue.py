@@ -27,7 +27,7 @@ class Catalogue(Registry[Callable[..., nn.Module]]):
 # Facts of an entry: year, family, paper; smallest: stem → the smallest image side in pixels that the network takes:
 # below, the forward pass fails, or (padding lets a single pixel through most networks) one pixel of the last maps
 # stands for more than the image.
-ARCHITECTURES = Catalogue("architecture")
+ARCHITECTURES = Catalogue("architecture", "cnnbench models")
 
 
 def scaled(channels: int, width: float) -> int:

@@ -49,7 +49,7 @@ class Dataset:
         return fit(self.read_test(data_root(root), image_size, channels), image_size, channels)
 
 
-DATASETS: Registry[Dataset] = Registry("data set")
+DATASETS: Registry[Dataset] = Registry("data set", "cnnbench choices data.dataset")
 
 # image_size, channels, classes: as the files have them; None: as the user's images have them
 DATASETS.register("digits", image_size=8, channels=1, classes=10)(Dataset(digits.read_train, digits.read_test))
