@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from cnnbench.errors import UserError
+
 T = TypeVar("T")
 
 
-class UnknownName(KeyError):
+class UnknownName(UserError, KeyError):
     """A name that no registry entry has; the message lists the names that exist."""
 
     def __str__(self) -> str:
