@@ -17,23 +17,24 @@ PACKAGE = SOURCE / "cnnbench"
 # import what its line names, and that stands above it, so there is no circle. What is not named here may not exist.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
-    "registry": set(),
+    "errors": set(),
+    "registry": {"errors"},
     "uri": set(),
-    "whole_file": set(),
+    "whole_file": {"errors"},
     "precision": set(),
     "ranks": set(),
-    "ledger": set(),
+    "ledger": {"errors"},
     "row_id": {"ledger"},
     "statistics": set(),
-    "cluster_check": set(),
-    "storage": set(),
-    "study": {"uri"},
-    "architectures": {"registry"},
-    "components": {"registry"},
-    "data": {"registry"},
-    "networks": {"registry", "architectures", "components"},
+    "cluster_check": {"errors"},
+    "storage": {"errors"},
+    "study": {"errors", "uri"},
+    "architectures": {"errors", "registry"},
+    "components": {"errors", "registry"},
+    "data": {"errors", "registry"},
+    "networks": {"errors", "registry", "architectures", "components"},
     "evaluation": {"data", "precision", "ranks"},
-    "training": {"whole_file", "precision", "ranks", "data", "evaluation"},
+    "training": {"errors", "whole_file", "precision", "ranks", "data", "evaluation"},
     "vocabulary": {"study", "architectures", "components", "data", "training"},
     "trial": {
         *("whole_file", "precision", "ranks", "ledger", "storage", "study"),
@@ -44,15 +45,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("whole_file", "precision", "ledger", "row_id", "statistics", "storage", "study", "vocabulary"),
         *("architectures", "components", "networks", "evaluation", "training", "trial", "search"),
     },
-    "tracking": {"uri", "ledger", "study", "trial"},
-    "distributed": {"ranks", "storage", "study", "trial", "protocol"},
+    "tracking": {"errors", "uri", "ledger", "study", "trial"},
+    "distributed": {"errors", "ranks", "storage", "study", "trial", "protocol"},
     "workflows": {
         *("uri", "whole_file", "ledger", "study", "vocabulary", "trial", "search", "protocol", "tracking"),
         "distributed",
     },
-    "report": {"ledger", "row_id", "statistics"},
+    "report": {"errors", "ledger", "row_id", "statistics"},
     "commands": {
-        *("registry", "uri", "whole_file", "ledger", "cluster_check", "storage", "study", "vocabulary"),
+        *("errors", "registry", "uri", "whole_file", "ledger", "cluster_check", "storage", "study", "vocabulary"),
         *("architectures", "components", "data", "networks", "protocol", "tracking", "workflows", "report"),
     },
     "__main__": {"commands"},
@@ -78,13 +79,13 @@ IN_THE_REPORT: dict[str, set[str]] = {
 }
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
-BARE = {"registry", "whole_file", "precision", "ranks"}
+BARE = {"errors", "registry", "whole_file", "precision", "ranks"}
 BARE |= {"architectures", "components", "networks", "data", "evaluation", "training"}
 ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision needs the last two
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
 # These start fast and work on a laptop without torch.
-WITHOUT_TORCH = {"registry", "uri", "whole_file", "ledger", "row_id", "statistics", "cluster_check", "study"}
+WITHOUT_TORCH = {"errors", "registry", "uri", "whole_file", "ledger", "row_id", "statistics", "cluster_check", "study"}
 WITHOUT_TORCH |= {"tracking", "report"}
 
 

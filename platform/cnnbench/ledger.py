@@ -11,6 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic import dataclasses as checked
 
+from cnnbench.errors import UserError
+
 SCHEMA: Literal[1] = 1
 _CURRENT = f'{{"schema_version":{SCHEMA},'.encode()  # how a line of this version begins
 
@@ -19,11 +21,11 @@ Status = Literal["completed", "pruned", "diverged", "out-of-memory", "failed"]
 Value = str | int | float | bool | None
 
 
-class LedgerError(Exception):
+class LedgerError(UserError):
     """A ledger that can't be read; the message names the file, the line and the remedy."""
 
 
-class LedgerWriteError(OSError):
+class LedgerWriteError(UserError, OSError):
     """A line that could not be written, such as on a full disk; the message names the path and the bytes needed."""
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from cnnbench.errors import UserError
 from cnnbench.nearest import alternatives
 
 T = TypeVar("T")
 
 
-class UnknownName(KeyError):
+class UnknownName(UserError, KeyError):
     """A name that no registry entry has; the message has the nearest that do."""
 
     def __str__(self) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cnnbench.errors import UserError
 
-class WriteError(OSError):
+
+class WriteError(UserError, OSError):
     """A file that could not be written; the message names the path, the bytes needed and the reason."""
 
 

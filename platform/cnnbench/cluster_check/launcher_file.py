@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from cnnbench.errors import UserError
+
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_NODES = 50_000  # with every alias written out
@@ -27,7 +29,7 @@ class Finding:
         return f"line {self.line}: {self.where + ': ' if self.where else ''}{self.problem}; {self.remedy}"
 
 
-class UnreadableError(Exception):
+class UnreadableError(UserError):
     """A file that is no launcher file at all."""
 
     def __init__(self, line: int, problem: str, remedy: str) -> None:

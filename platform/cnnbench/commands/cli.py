@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnbench.errors import UserError
+
 if TYPE_CHECKING:
     from cnnbench.study import Study
 
@@ -300,12 +302,6 @@ def _print_plan(study: "Study") -> None:
 
 # ---------------------------------------------------------------- errors
 
-# Named, not imported: their modules are slow to load.
-_USERS_MISTAKES = (
-    *("DataError", "ClusterError", "BuildError", "ComponentError", "UnknownName", "Held"),
-    *("SourceError", "TrackedError"),
-)
-
 
 def _fail(message: str) -> None:
     typer.echo(message, err=True)
@@ -315,14 +311,7 @@ def _fail(message: str) -> None:
 @contextmanager
 def _user_errors() -> Iterator[None]:
     """A user's mistake is one message without a traceback."""
-    from cnnbench.ledger import LedgerError
-    from cnnbench.study import StudyError
-
     try:
         yield
-    except (StudyError, LedgerError) as error:
+    except UserError as error:
         _fail(str(error))
-    except Exception as error:
-        if type(error).__name__ in _USERS_MISTAKES:
-            _fail(str(error))
-        raise

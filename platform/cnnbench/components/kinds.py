@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from cnnbench.errors import UserError
 from cnnbench.nearest import alternatives
 from cnnbench.registry import Registry
 
 
-class ComponentError(ValueError):
+class ComponentError(UserError, ValueError):
     """A component that can't be put in; the message says which, where, why and what would work."""
 
 

@@ -9,11 +9,13 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from cnnbench.errors import UserError
+
 CONNECT_SECONDS = 5.0  # a machine without a network must hear of it soon
 READ_SECONDS = 60.0
 
 
-class DataError(Exception):
+class DataError(UserError):
     """Data that is missing or can't be used; the message says what was looked for, where, and what to do."""
 
 

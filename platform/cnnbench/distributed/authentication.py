@@ -13,6 +13,8 @@ import ray
 from ray._private import services
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
+from cnnbench.errors import UserError
+
 PROBE_S = 90.0
 REMEDY = "run `ray get-auth-token --generate`, and start every node with RAY_AUTH_MODE=token and that ~/.ray/auth_token"
 
@@ -30,7 +32,7 @@ except AuthenticationError:
 """
 
 
-class TokenError(Exception):
+class TokenError(UserError):
     """A Ray that is, or would be, open to strangers, or whose token this process has not."""
 
 

@@ -18,6 +18,7 @@ from ray.tune import PlacementGroupFactory
 
 from cnnbench.distributed import authentication
 from cnnbench.distributed.interruption import pause
+from cnnbench.errors import UserError
 from cnnbench.study import Resources
 
 WAIT_S = 900.0  # a GPU node of a cloud takes minutes to start
@@ -26,7 +27,7 @@ LOOK_S = 5.0  # between two looks at the cluster's size
 MOST_ASKED = 1000  # trials that a cluster is asked to have room for; its own max_workers is the limit
 
 
-class ClusterError(Exception):
+class ClusterError(UserError):
     """A cluster that can't run the study; the message says what was asked and what there is."""
 
 

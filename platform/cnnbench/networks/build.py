@@ -10,12 +10,13 @@ from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import SiteReport, check, count_sites, swap
+from cnnbench.errors import UserError
 from cnnbench.registry import UnknownName
 
 SMALL_IMAGE = 96  # pixels; below, stem "auto" is the small one
 
 
-class BuildError(ValueError):
+class BuildError(UserError, ValueError):
     """An architecture or option that can't be built; the message names it and says what is allowed."""
 
 

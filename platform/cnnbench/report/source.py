@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cnnbench.errors import UserError
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.report.formats import without_secrets
 
 FILES = ("study.json", "ledger.jsonl", "prediction.json")  # the last one is not always there
 
 
-class SourceError(Exception):
+class SourceError(UserError):
     """A folder that no report can be made from; the message names the file and the remedy."""
 
 

@@ -18,14 +18,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cnnbench.errors import UserError
+
 RENEW_S = 20.0
 
 
-class Held(Exception):
+class Held(UserError):
     """The study is run by another process; the message says by whom, since when, and what can be done."""
 
 
-class TakenOver(Exception):
+class TakenOver(UserError):
     """Another process has taken the study over: this one must write nothing more."""
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from pyarrow import ArrowException, fs
 
+from cnnbench.errors import UserError
 
-class RemoteError(OSError):
+
+class RemoteError(UserError, OSError):
     """A place that can't be read or written; the message names it and the reason."""
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import yaml
 
+from cnnbench.errors import UserError
+
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 
 
-class DocumentError(Exception):
+class DocumentError(UserError):
     """What keeps a text from being read, with its line and column."""
 
 

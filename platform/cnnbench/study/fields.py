@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from cnnbench.errors import UserError
 from cnnbench.study.space import KnobLike, Space, Value
 
 SLUG = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 FEWEST_SEEDS = 6  # a two-sided sign-flip test on five pairs can't go below p = 0.0625
 
 
-class StudyError(Exception):
+class StudyError(UserError):
     """Everything that is wrong with a study file; ``errors`` has one line each, field first."""
 
     def __init__(self, source: str, errors: Collection[str]) -> None:

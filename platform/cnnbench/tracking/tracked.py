@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from cnnbench.errors import UserError
 from cnnbench.tracking.shipping import ARTIFACTS, PARENT_ID, TRIAL_TAG
 from cnnbench.tracking.tracker import ENVIRONMENT
 from cnnbench.uri import without_password
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 NEEDED = ("study.json", "ledger.jsonl")
 
 
-class TrackedError(Exception):
+class TrackedError(UserError):
     """A store that does not answer, or does not have the study; the message says which, and what to do."""
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cnnbench.errors import UserError
 from cnnbench.whole_file import write_aside
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """A weights file that can't be used; the message names the file and what is wrong with it."""
 
 
