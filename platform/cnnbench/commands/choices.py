@@ -1,7 +1,7 @@
 """``cnnbench choices``: the names that a study file may use."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -11,13 +11,13 @@ from cnnbench.study import Architecture, Part, Study, StudyError, Vocabulary
 
 
 def choices(words: Vocabulary) -> dict[str, dict[str, str]]:
-    """Where names stand in a study file → the names there, each with a remark, or "". Architectures are left to
-    ``cnnbench models``."""
+    """Where names stand in a study file → the names there, each with a remark, or ""."""
     named = {name: dict.fromkeys(knob.choices, "") for name, knob in words.knobs.items() if knob.choices}
     space = {name: f"{knob.allowed}; default {_text(knob.default)}" for name, knob in words.knobs.items()}
     return {
         "study": dict(_fields(Study)),
         "data.dataset": dict.fromkeys(words.datasets, ""),
+        "architectures": dict.fromkeys(words.architectures, ""),
         "space": space,
         **named,
         "effects.components": {name: ", ".join(map(_text, values)) for name, values in words.effects.items()},
@@ -28,6 +28,7 @@ def lines(words: Vocabulary, wanted: str | None) -> Iterator[str]:
     """All names, a line a place; of one place, a line a name. Raises StudyError for an unknown place."""
     places = choices(words)
     if wanted is None:
+        places["architectures"] = {"see 'cnnbench models'": ""}  # which says more of them, and they are many
         yield from (f"{place}: {', '.join(names)}" for place, names in places.items())
         return
     if wanted not in places:
