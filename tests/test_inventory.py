@@ -19,7 +19,7 @@ from torch import nn
 from cnnbench.catalogue import vocabulary
 from cnnbench.components import drop_block, dropout
 from cnnbench.components.kinds import KINDS
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.distributed.plan import plan_rows
 from cnnbench.distributed.search import suggest
 from cnnbench.network import build

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cnnbench.catalogue import vocabulary
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.data.sources import DataError
 from cnnbench.distributed.recorded import find
 from cnnbench.ledger import Ledger

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from cnnbench import study as study_file
-from cnnbench.data.datasets import DATASETS, Dataset
 from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
+from cnnbench.data.readers import DATASETS, Dataset
 from cnnbench.data.splits import split_checksum, stratified_limit, stratified_split
 from cnnbench.distributed.material import Material
 from cnnbench.ledger import Split
