@@ -48,10 +48,6 @@ OF_ONE_IMAGE = {
 }
 
 
-def test_every_normalization_has_an_oracle_here():
-    assert OF_ONE_IMAGE.keys() | {"batch", "switchable", "none"} == set(COMPONENTS["normalization"])
-
-
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("value", OF_ONE_IMAGE)
 def test_norms_of_single_images_are_their_definition(value: str, training: bool):
