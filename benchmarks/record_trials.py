@@ -16,14 +16,14 @@ from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, Configuration, append, 
 
 from cnnbench.data.normalization import Normalization
 from cnnbench.data.seeds import derived_seed
-from cnnbench.distributed.sources import Sources, open_sources
-from cnnbench.network import build
+from cnnbench.networks.build import build
 from cnnbench.precision import Precision
 from cnnbench.study import Data
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import Diverged, EpochMetrics
 from cnnbench.training.recipe import Recipe
+from cnnbench.trial.study_images import Sources, open_sources
 
 # Training and validation images: the validation half of digits is as large as it can be, so that accuracies have few
 # ties; of the others a stratified subset. No data set's test images are read.

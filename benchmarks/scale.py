@@ -37,8 +37,8 @@ OUT = Path("build/bench/scale.json")
 
 
 def study(folder: str, trials: int, pruner: str) -> Any:
-    from cnnbench.catalogue import vocabulary
     from cnnbench.study import parse
+    from cnnbench.vocabulary import vocabulary
 
     text = f"""
 study: scale
@@ -59,7 +59,7 @@ def simulated_trial(config: dict[str, Any], facts: dict[str, Any]) -> None:
     last."""
     from ray import tune
 
-    from cnnbench.distributed.spec import TrialSpec, payload
+    from cnnbench.trial.spec import TrialSpec, payload
 
     rate = float(TrialSpec.from_config(config).hyperparameters["lr"])
     for epoch in range(1, REPORTS + 1):
@@ -102,13 +102,15 @@ def run_bare(trials: int, folder: str) -> dict[str, Any]:
 def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from ray import tune
 
-    from cnnbench.distributed.observe import Tracking
-    from cnnbench.distributed.plan import plan_rows
-    from cnnbench.distributed.search import Search
-    from cnnbench.distributed.sources import open_sources
-    from cnnbench.distributed.stages import Recorder, SearchStage
     from cnnbench.distributed.tune import run_stage
     from cnnbench.ledger import Ledger
+    from cnnbench.protocol.phases import SearchPhase
+    from cnnbench.protocol.plan import plan_rows
+    from cnnbench.protocol.recorder import Recorder
+    from cnnbench.search.search import Search
+    from cnnbench.tracking.observer import Tracking
+    from cnnbench.trial.study_images import open_sources
+    from cnnbench.workflows.continuation import resolved
 
     asked = study(folder, trials, pruner)
     material = open_sources(asked.data).for_search()
@@ -118,10 +120,12 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     begin, shipping = time.process_time(), children_cpu()
     spaces = {label: row.space for label, row in rows.items()}
     search = Search(asked.search, asked.budget.trials, spaces, asked.folder / "optuna.journal")
-    tracking = Tracking(asked)
-    recorder = Recorder(asked, material.split, Ledger(asked.folder / "ledger.jsonl"), [tracking])
+    tracking = Tracking(asked, resolved(asked))
+    recorder = Recorder(asked, Ledger(asked.folder / "ledger.jsonl"), [tracking])
+    phase = SearchPhase(asked, rows, recorder, search)
+    phase.begin(0.0, lambda: material)
     run_stage(
-        SearchStage(asked, rows, recorder, 0.0, search), tune.with_parameters(simulated_trial, facts=facts),
+        phase, tune.with_parameters(simulated_trial, facts=facts),
         resources={"cpu": 1}, concurrent=2, folder=Path(folder) / "tune",
         interrupted=threading.Event(), say=print,
     )  # fmt: skip
@@ -142,7 +146,7 @@ def children_cpu() -> float:
 
 
 def _machine() -> dict[str, Any]:
-    from cnnbench.distributed import machine
+    from cnnbench.trial import machine
 
     return {
         "device": machine.device_name("cpu"), "workers": 1, "precision": "fp32", "channels_last": False,
@@ -201,7 +205,7 @@ def main() -> None:
     if arguments.measure:
         measure(arguments.measure[0], int(arguments.measure[1]))
         return
-    from cnnbench.distributed import machine
+    from cnnbench.trial import machine
 
     print("".join(f"{head:>18}" for head in HEADS))
     figures: dict[str, dict[str, Any]] = {}

@@ -21,10 +21,10 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 from trial_tables import EPOCHS, LEARNING_RATES, SCHEDULES, WEIGHT_DECAYS, Table, nearest
 
-from cnnbench.distributed.search import Search
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import Choice, Fixed, FloatRange, Space
+from cnnbench.search.search import Search
 from cnnbench.study import Search as Settings
+from cnnbench.study.space import Choice, Fixed, FloatRange, Space
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)
 

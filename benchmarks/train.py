@@ -38,7 +38,7 @@ from cnnbench.data.images import Images  # noqa: E402
 from cnnbench.data.normalization import Normalization  # noqa: E402
 from cnnbench.data.readers import DATASETS  # noqa: E402
 from cnnbench.data.sources import DataError  # noqa: E402
-from cnnbench.network import build  # noqa: E402
+from cnnbench.networks.build import build  # noqa: E402
 from cnnbench.precision import Precision  # noqa: E402
 from cnnbench.training.allocator import keep_freed_memory  # noqa: E402
 from cnnbench.training.loop import train  # noqa: E402

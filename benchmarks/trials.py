@@ -24,21 +24,25 @@ import torch
 from ray import train as ray_train
 from ray import tune
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed import cluster, machine
+from cnnbench.distributed import cluster
 from cnnbench.distributed.ddp import distributed_trials
-from cnnbench.distributed.material import Material
-from cnnbench.distributed.observe import Tracking
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import Search
-from cnnbench.distributed.sources import open_sources
-from cnnbench.distributed.spec import MaterialRef, TrialSpec, content
-from cnnbench.distributed.stages import Recorder, SearchStage
-from cnnbench.distributed.trial import run_trial, tune_trial
+from cnnbench.distributed.function_trainable import tune_trial
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import EpochPoint, Ledger
+from cnnbench.protocol.phases import SearchPhase
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.protocol.recorder import Recorder
+from cnnbench.search.search import Search
 from cnnbench.study import Study, parse
-from cnnbench.tracking import Tracker
+from cnnbench.tracking.observer import Tracking
+from cnnbench.tracking.tracker import Tracker
+from cnnbench.trial import machine
+from cnnbench.trial.images import Material
+from cnnbench.trial.run import run_trial
+from cnnbench.trial.spec import MaterialRef, TrialSpec, content
+from cnnbench.trial.study_images import open_sources
+from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.continuation import resolved
 
 COMPUTE_S = 1.5
 OUT = Path("build/bench/trials.json")
@@ -138,21 +142,22 @@ def tracking_ms(folder: str, epochs: int = 2000) -> list[float]:
 
 
 class Table:
-    """A search stage and its observers for ``trials`` trials, as ``cnnbench run`` has them."""
+    """A search and its observers for ``trials`` trials, as ``cnnbench run`` has them."""
 
     def __init__(self, folder: str, trials: int, epochs: int, material: Material, workers: int = 1) -> None:
         self.study = study(folder, trials, epochs, workers)
         rows = plan_rows(self.study, channels=material.channels, classes=len(material.classes))
         spaces = {label: row.space for label, row in rows.items()}
         search = Search(self.study.search, trials, spaces, self.study.folder / "optuna.journal")
-        self.tracking, self.clock = Tracking(self.study), Clock(workers)
+        self.tracking, self.clock = Tracking(self.study, resolved(self.study)), Clock(workers)
         ledger = Ledger(self.study.folder / "ledger.jsonl")
-        recorder = Recorder(self.study, material.split, ledger, [self.tracking, self.clock])
-        self.stage = SearchStage(self.study, rows, recorder, 0.0, search)
+        recorder = Recorder(self.study, ledger, [self.tracking, self.clock])
+        self.phase = SearchPhase(self.study, rows, recorder, search)
+        self.phase.begin(0.0, lambda: material)
 
     def specs(self) -> list[TrialSpec]:
         found = []
-        while (spec := self.stage.ask()) is not None:
+        while (spec := self.phase.ask()) is not None:
             found.append(spec)
         return found
 
@@ -190,7 +195,7 @@ def main() -> None:
             for name, (workers, trainable, resources) in ours.items():
                 mine = Table(f"{folder}/{name}", trials, epochs, material, workers)
                 run_stage(
-                    mine.stage, trainable, resources=resources, concurrent=1, folder=Path(folder) / f"tune-{workers}",
+                    mine.phase, trainable, resources=resources, concurrent=1, folder=Path(folder) / f"tune-{workers}",
                     interrupted=threading.Event(), say=print,
                 )  # fmt: skip
                 mine.tracking.close()

@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnbench import network
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import ComponentError, swap
 from cnnbench.components.kinds import KINDS, NAMES, NUMBERS, SITES_OF
-from cnnbench.network import BuildError
+from cnnbench.networks import build as network
+from cnnbench.networks.build import BuildError
 
 PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
 SIZE, CLASSES, BATCH = 32, 10, 4

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cnnbench.tracking import ENVIRONMENT
+from cnnbench.tracking.tracker import ENVIRONMENT
 
 START_S = 240.0
 

@@ -3,16 +3,19 @@
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.effects import EffectsStage, measurements, tunings
-from cnnbench.distributed.plan import Row, plan_rows
-from cnnbench.distributed.spec import Progress, TrialSpec
-from cnnbench.distributed.stages import FinalsStage, RecordedStage, Recorder, Winner
-from cnnbench.distributed.variants import Variants, plan_variants
 from cnnbench.ledger import Ledger, Split, TrialRecord
+from cnnbench.protocol.freeze import Winner
+from cnnbench.protocol.phases import FinalsPhase, Phase
+from cnnbench.protocol.plan import Row, plan_rows
+from cnnbench.protocol.recorder import Recorder
+from cnnbench.protocol.swapped import EffectsPhase, measurements, tunings
+from cnnbench.protocol.variants import Variants, plan_variants
 from cnnbench.study import Study, parse
+from cnnbench.trial.spec import Progress, TrialSpec
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import scored
 
 IMAGES = 10_000
@@ -43,10 +46,10 @@ class Simulated:
         self.rows: dict[str, Row] = plan_rows(self.study, channels=1, classes=10)
         values = {"lr": 0.1, "schedule": "constant", **(values or {})}
         self.winners = {row: Winner(row, f"{row}-000", 0.9, 5, values) for row in self.rows}
-        split = Split(
+        self.split = Split(
             dataset="digits", train=80, validation=20, test=None, seed=0, data_checksum="a", split_checksum="b"
         )
-        self.recorder = Recorder(self.study, split, Ledger(self.study.folder / "ledger.jsonl"), [])
+        self.recorder = Recorder(self.study, Ledger(self.study.folder / "ledger.jsonl"), [])
         self.trained: list[TrialSpec] = []
 
     @property
@@ -58,21 +61,21 @@ class Simulated:
 
     def finals(self) -> None:
         seeds = range(1000, 1000 + self.study.finals.seeds)
-        self.train(FinalsStage(self.study, self.rows, self.recorder, 0.0, self.winners, seeds=seeds))
+        self.train(FinalsPhase(self.study, self.rows, self.recorder, self.winners, seeds))
 
     def effects(self, most: int = 10_000) -> None:
-        """Both phases, until ``most`` trainings are done."""
+        """Both steps, until ``most`` trainings are done."""
         plan = self.plan()
         planned = tunings(self.study, plan.variants, self.records)
-        stage = EffectsStage(self.study, plan.rows, self.recorder, 0.0, planned, phase="tuning", workers=1)
-        self.train(stage, most)
+        self.train(EffectsPhase(self.study, plan.rows, self.recorder, planned, "tuning"), most)
         if len(self.trained) < most:
             planned = measurements(self.study, plan.variants, self.winners, self.records)
-            stage = EffectsStage(self.study, plan.rows, self.recorder, 0.0, planned, phase="measured", workers=1)
-            self.train(stage, most)
+            self.train(EffectsPhase(self.study, plan.rows, self.recorder, planned, "measured"), most)
 
-    def train(self, stage: RecordedStage, most: int = 10_000) -> None:
-        while len(self.trained) < most and (spec := stage.ask()) is not None:
+    def train(self, phase: Phase, most: int = 10_000) -> None:
+        images: Any = SimpleNamespace(split=self.split)
+        phase.begin(0.0, lambda: images)
+        while len(self.trained) < most and (spec := phase.ask()) is not None:
             self.trained.append(spec)
             point = {"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5, "learning_rate": 0.1, "seconds": 0.1}
             end: dict[str, Any] = {}
@@ -80,7 +83,7 @@ class Simulated:
                 point |= {"val_loss": 1.0, "val_accuracy": accuracy(spec)}
             else:
                 end["test"] = scored(accuracy(spec), images=IMAGES)
-            stage.finish(Progress(spec, "2026-01-01T00:00:00+00:00", points=[point]), "completed", "", end)
+            phase.finish(Progress(spec, "2026-01-01T00:00:00+00:00", points=[point]), "completed", "", end)
 
 
 def accuracy(spec: TrialSpec) -> float:

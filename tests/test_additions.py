@@ -43,9 +43,9 @@ for command in json.load(sys.stdin):
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import COMPONENTS
 from cnnbench.data.readers import DATASETS
-from cnnbench.distributed import sources
-from cnnbench.distributed.seclusion import Secluded, seclude
-from cnnbench.distributed.search import make_sampler
+from cnnbench.trial import study_images
+from cnnbench.trial.isolation import Secluded, seclude
+from cnnbench.search.search import make_sampler
 from cnnbench.study import Search
 from cnnbench.study.samplers import SAMPLERS
 
@@ -56,7 +56,7 @@ sampler = type(make_sampler(Search(sampler="qmc"), 0)).__name__
 
 seclude()
 refused = []
-for module in ("cnnbench.data.readers.kmnist", "cnnbench.data.readers", sources.__name__, "cnnbench.data.images"):
+for module in ("cnnbench.data.readers.kmnist", "cnnbench.data.readers", study_images.__name__, "cnnbench.data.images"):
     try:
         importlib.import_module(module)
     except Secluded:
@@ -159,7 +159,7 @@ def test_an_added_data_set_and_an_added_sampler_are_what_their_code_says(walked)
 def test_an_added_data_set_is_out_of_a_trials_reach_by_where_it_stands(walked):
     """Also where its process had read it before; test_seclusion.py has a trial try."""
     assert walked.refused == [
-        *("cnnbench.data.readers.kmnist", "cnnbench.data.readers", "cnnbench.distributed.sources"),
+        *("cnnbench.data.readers.kmnist", "cnnbench.data.readers", "cnnbench.trial.study_images"),
         "from cnnbench.data import readers",
     ]
 

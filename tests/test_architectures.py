@@ -19,7 +19,7 @@ from cnnbench.architectures.alexnet_2012 import AlexNet2012
 from cnnbench.architectures.cbam_resnet import CBAM
 from cnnbench.architectures.preact_resnet import PreActBlock
 from cnnbench.architectures.resnet import BasicBlock
-from cnnbench.network import BuildError, build, sites
+from cnnbench.networks.build import BuildError, build, sites
 
 VGG_GAP = tuple(f"vgg{layers}{bn}_gap" for layers in (11, 13, 16, 19) for bn in ("", "_bn"))
 UNPADDED = ("lenet5", "simple_cnn", "alexnet_2012", *VGG_GAP)  # their poolings

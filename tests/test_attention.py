@@ -9,7 +9,7 @@ from torch import nn
 from cnnbench.components import COMPONENTS, ComponentError, swap
 from cnnbench.components.attention import CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from cnnbench.components.kinds import Place
-from cnnbench.network import build
+from cnnbench.networks.build import build
 
 PLACE = Place((1, 32, 5, 6))
 GATES = ("squeeze_excite", "channel", "spatial", "cbam")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cnnbench.data.batches import Batch
 from cnnbench.data.normalization import Normalization
 from cnnbench.evaluation.evaluate import evaluate
-from cnnbench.network import build
+from cnnbench.networks.build import build
 from cnnbench.training.loop import train
 from cnnbench.training.loss import batch_loss, count_right
 from cnnbench.training.probe import probe

@@ -12,7 +12,7 @@ from cnnbench.data.normalization import Normalization
 from cnnbench.data.readers import DATASETS
 from cnnbench.data.splits import stratified_split
 from cnnbench.evaluation.evaluate import evaluate
-from cnnbench.network import build
+from cnnbench.networks.build import build
 from cnnbench.precision import COMBINATIONS, FP32
 from cnnbench.training.batch_norm import IMAGES, Settling
 from cnnbench.training.loop import set_seed, train

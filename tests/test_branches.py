@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from cnnbench.components.branches import find_branches
 from cnnbench.components.trace import trace
-from cnnbench.network import build
+from cnnbench.networks.build import build
 
 
 # Blocks of He et al. (2015, arXiv:1512.03385): 3 × 3 in ResNet-20, 2+2+2+2, 3+4+6+3; MobileNetV2 (2018, table 2): of 17

@@ -1,19 +1,21 @@
 """Search budgets in images or device-seconds: every architecture gets the same, whatever a trial of it costs."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.plan import check_budget, plan_rows
-from cnnbench.distributed.price import predict
-from cnnbench.distributed.search import Search
-from cnnbench.distributed.spec import content, payload
-from cnnbench.distributed.stages import Recorder, SearchStage
 from cnnbench.distributed.tune import _Table
 from cnnbench.ledger import Ledger, SearchLimit, Split
+from cnnbench.protocol.phases import SearchPhase
+from cnnbench.protocol.plan import check_budget, plan_rows
+from cnnbench.protocol.price import predict
+from cnnbench.protocol.recorder import Recorder
+from cnnbench.search.search import Search
 from cnnbench.study import Search as Settings
 from cnnbench.study import Study, StudyError, parse
+from cnnbench.trial.spec import content, payload
+from cnnbench.vocabulary import vocabulary
 from trials import EPOCHS, SPACE, run_all
 
 STUDY = """
@@ -67,10 +69,12 @@ def test_the_trial_that_spends_a_rows_last_device_second_is_stopped_there_and_sa
     given = study()
     rows = plan_rows(given, channels=1, classes=10)
     split = Split(dataset="digits", train=8, validation=2, test=None, seed=0, data_checksum="a", split_checksum="b")
-    recorder = Recorder(given, split, Ledger(tmp_path / "ledger.jsonl"), [])
+    recorder = Recorder(given, Ledger(tmp_path / "ledger.jsonl"), [])
     spaces = {label: row.space for label, row in rows.items()}
     searching = Search(given.search, given.budget.trials, spaces, tmp_path / "journal", (), None, given.budget.limit)
-    table = _Table(SearchStage(given, rows, recorder, 0.0, searching), None, threading.Event())
+    phase, images = SearchPhase(given, rows, recorder, searching), SimpleNamespace(split=split)
+    phase.begin(0.0, lambda: images)
+    table = _Table(phase, None, threading.Event())
     number = 0
     while (spec := table.ask(str(number))) is not None:
         seconds = 3.0 if spec.row == "slow" else 1.0

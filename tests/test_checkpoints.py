@@ -18,7 +18,7 @@ from cnnbench.training.loop import set_seed, train
 from cnnbench.training.outcome import EpochMetrics, Trained
 from cnnbench.training.recipe import KNOBS, Recipe
 from cnnbench.training.weights import WeightsError, load_weights, save_weights
-from cnnbench.training.whole_file import WriteError
+from cnnbench.whole_file import WriteError
 
 
 class Interrupted(Exception):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.plan import plan_rows
+from cnnbench.protocol.plan import plan_rows
 from cnnbench.study import StudyError, load, parse
+from cnnbench.vocabulary import vocabulary
 
 STUDIES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 CHANNELS = {"digits": 1, "fashion_mnist": 1}

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.cost import measure
-from cnnbench.distributed.constraints import admission
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import Search
-from cnnbench.network import build
+from cnnbench.networks.build import build
+from cnnbench.networks.cost import measure
+from cnnbench.protocol.constraints import admission
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.search.search import Search
 from cnnbench.study import Study, StudyError, parse
+from cnnbench.vocabulary import vocabulary
 
 STUDY = """
 study: limited

@@ -13,9 +13,9 @@ from torch import nn
 from cnnbench.components import COMPONENTS, ComponentError, count_sites, swap
 from cnnbench.components.kinds import Convolution, Place, Unsuitable
 from cnnbench.components.trace import trace
-from cnnbench.cost import measure
-from cnnbench.description import describe
-from cnnbench.network import build
+from cnnbench.networks.build import build
+from cnnbench.networks.cost import measure
+from cnnbench.networks.description import describe
 from nested_loops import convolve
 
 CONVOLUTIONS = COMPONENTS["convolution"]

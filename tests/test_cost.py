@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from cnnbench.cost import measure, speed
-from cnnbench.network import build
+from cnnbench.networks.build import build
+from cnnbench.networks.cost import measure, speed
 
 
 def test_conv_macs_equal_the_closed_form():

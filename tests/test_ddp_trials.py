@@ -22,12 +22,12 @@ from cnnbench.data.images import Images
 from cnnbench.data.normalization import Normalization
 from cnnbench.distributed import cluster
 from cnnbench.distributed.ddp import distributed_trials
-from cnnbench.distributed.material import Material
 from cnnbench.distributed.placements import waited_for
-from cnnbench.distributed.spec import MaterialRef, Progress, TrialSpec
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import Split
 from cnnbench.study import Resources
+from cnnbench.trial.images import Material
+from cnnbench.trial.spec import MaterialRef, Progress, TrialSpec
 
 pytestmark = pytest.mark.ray
 
@@ -101,10 +101,10 @@ class Stage:
 
 def _spec(folder: Path, name: str) -> TrialSpec:
     return TrialSpec(
-        trial_id=name, stage="search", index=0, row="a", architecture=f"{__name__}:network", width=1.0, depth=1.0,
-        stem="auto", image_size=16, components={}, left_out=(), hyperparameters={"lr": 0.01, "batch_size": 16}, seed=0,
-        epochs=EPOCHS, stop_epoch=None, precision="fp32", channels_last=False, workers=2, cpus=1, gpus=0,
-        checkpoint=str(folder / f"{name}.ckpt"), checkpoint_every_s=60,
+        trial_id=name, stage="search", scores_on="validation", index=0, row="a", architecture=f"{__name__}:network",
+        width=1.0, depth=1.0, stem="auto", image_size=16, components={}, left_out=(),
+        hyperparameters={"lr": 0.01, "batch_size": 16}, seed=0, epochs=EPOCHS, stop_epoch=None, precision="fp32",
+        channels_last=False, workers=2, cpus=1, gpus=0, checkpoint=str(folder / f"{name}.ckpt"), checkpoint_every_s=60,
     )  # fmt: skip
 
 

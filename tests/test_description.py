@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnbench.components import COMPONENTS, swap
-from cnnbench.cost import measure
-from cnnbench.description import Layer, describe
-from cnnbench.network import build
-from cnnbench.receptive_field import Field
+from cnnbench.networks.build import build
+from cnnbench.networks.cost import measure
+from cnnbench.networks.description import Layer, describe
+from cnnbench.networks.receptive_field import Field
 
 
 def layers_of(network: nn.Module, input: tuple[int, int, int]) -> dict[str, Layer]:

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from cnnbench.components import ComponentError, swap
-from cnnbench.network import build, sites
+from cnnbench.networks.build import build, sites
 
 IMAGE = (3, 8, 8)
 

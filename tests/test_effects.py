@@ -2,18 +2,18 @@
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.conduct import study_is_done
-from cnnbench.distributed.controls import best_row
-from cnnbench.distributed.effects import conduct_effects
-from cnnbench.distributed.sources import open_sources
-from cnnbench.distributed.stages import FinalsStage
-from cnnbench.distributed.variants import complete_schedule, wanted_values
 from cnnbench.ledger import Ledger, TrialRecord
+from cnnbench.protocol.controls import best_row
+from cnnbench.protocol.done import study_is_done
+from cnnbench.protocol.phases import FinalsPhase
+from cnnbench.protocol.variants import complete_schedule, wanted_values
 from cnnbench.report import leaderboard
 from cnnbench.report.effects import effects_table
 from cnnbench.study import StudyError, parse
 from cnnbench.training.recipe import KNOBS, Recipe
+from cnnbench.trial.study_images import open_sources
+from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.effects import conduct_effects
 from ledger_rows import again, majority
 from swaps import Simulated
 
@@ -113,7 +113,7 @@ def test_effects_want_finished_finals_and_say_how_to_get_them(tmp_path):
     with pytest.raises(StudyError, match=wanted):
         conduct_effects(new.study, Heard(), [], "a study.yaml")
     assert not new.study.folder.exists()
-    new.train(FinalsStage(new.study, new.rows, new.recorder, 0.0, new.winners, seeds=range(1000, 1005)))
+    new.train(FinalsPhase(new.study, new.rows, new.recorder, new.winners, range(1000, 1005)))
     with pytest.raises(StudyError, match=wanted):
         conduct_effects(new.study, Heard(), [], "a study.yaml")
 
@@ -121,7 +121,7 @@ def test_effects_want_finished_finals_and_say_how_to_get_them(tmp_path):
 def test_effects_that_are_all_there_start_nothing(tmp_path):
     """In this process, where Ray is not started: nothing could be trained."""
     simulated = Simulated(tmp_path, "{activation: [gelu]}")
-    simulated.recorder.split = open_sources(simulated.study.data).for_search().split  # of the images that are there
+    simulated.split = open_sources(simulated.study.data).for_search().split  # of the images that are there
     simulated.finals()
     for control in whole_study(simulated.records):
         simulated.recorder.add(control)

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.network import BuildError, build
+from cnnbench.networks.build import BuildError, build
+from cnnbench.protocol.plan import plan_rows
 from cnnbench.study import Study, StudyError, parse
+from cnnbench.vocabulary import vocabulary
 
 NETWORKS = '''
 import torch

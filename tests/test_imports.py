@@ -17,63 +17,106 @@ PACKAGE = SOURCE / "cnnbench"
 # not named here may not exist. "*": any.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
+    "cluster_check": set(),
     "registry": set(),
-    "document": set(),
-    "space": set(),
-    "uri": set(),
-    "study": {"document", "space", "uri"},
+    "data": {"registry"},
+    "doctor": {"data"},
     "ledger": set(),
-    "row_id": {"ledger"},
-    "spool": set(),
-    "statistics": set(),
-    "progress": {"ledger"},
+    "model_tables": set(),
     "architectures": {"registry"},
     "components": {"registry"},
-    "network": {"registry", "architectures", "components"},
-    "cost": {"registry", "components", "network"},
-    "receptive_field": {"components"},
-    "description": {"components", "cost", "receptive_field"},
-    "data": {"registry"},
+    "networks": {"architectures", "components", "registry"},
+    "uri": set(),
+    "study": {"uri"},
     "precision": set(),
     "ranks": set(),
-    "evaluation": {"registry", "data", "network", "cost", "precision", "ranks"},
-    "training": {"registry", "data", "evaluation", "precision", "ranks"},
-    "catalogue": {"study", "architectures", "components", "data", "training"},
-    "models": {"architectures", "catalogue", "components", "cost", "description", "document", "network"},
-    "model_tables": set(),
-    "shipping": {"spool", "uri"},
-    "tracking": {"ledger", "shipping", "spool", "uri"},
-    "tracked": {"shipping", "tracking", "uri"},
-    "reporting": {"report", "study", "tracked", "tracking"},
-    "report": {"ledger", "row_id", "study", "statistics"},
-    "distributed": {
-        *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),
-        *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
-        *("precision", "ranks", "row_id", "uri"),
+    "evaluation": {"data", "precision", "ranks"},
+    "whole_file": set(),
+    "training": {"data", "evaluation", "precision", "ranks", "whole_file"},
+    "vocabulary": {"architectures", "components", "data", "study", "training"},
+    "models": {"architectures", "components", "networks", "study", "vocabulary"},
+    "row_id": {"ledger"},
+    "storage": set(),
+    "trial": {
+        "data",
+        "evaluation",
+        "ledger",
+        "networks",
+        "precision",
+        "ranks",
+        "storage",
+        "study",
+        "training",
+        "whole_file",
     },
+    "search": {"components", "data", "ledger", "study", "training", "trial", "uri", "vocabulary"},
+    "statistics": set(),
+    "protocol": {
+        "architectures",
+        "components",
+        "evaluation",
+        "ledger",
+        "networks",
+        "precision",
+        "row_id",
+        "search",
+        "statistics",
+        "storage",
+        "study",
+        "training",
+        "trial",
+        "vocabulary",
+        "whole_file",
+    },
+    "report": {"ledger", "row_id", "statistics"},
+    "tracking": {"ledger", "study", "trial", "uri"},
+    "reporting": {"report", "study", "tracking"},
+    "distributed": {"protocol", "ranks", "storage", "study", "trial"},
+    "progress": {"ledger"},
     "terminal": {"report"},
-    "running": {
-        *("study", "ledger", "uri", "progress", "terminal", "report", "reporting", "tracking", "training"),
+    "workflows": {
         "distributed",
+        "ledger",
+        "protocol",
+        "search",
+        "study",
+        "tracking",
+        "trial",
+        "uri",
+        "vocabulary",
+        "whole_file",
     },
-    "cluster_check": set(),
-    "doctor": {"data"},
+    "running": {
+        "distributed",
+        "ledger",
+        "progress",
+        "protocol",
+        "report",
+        "reporting",
+        "storage",
+        "study",
+        "terminal",
+        "tracking",
+        "uri",
+        "whole_file",
+        "workflows",
+    },
     "cli": {"*"},
     "__main__": {"cli"},
 }
 
 # Where a framework may be imported, lazily or not.
-ONLY_IN = {"ray": {"distributed"}, "optuna": {"distributed", "report"}, "mlflow": {"shipping", "tracked"}}
+ONLY_IN = {"ray": {"distributed"}, "optuna": {"report", "search"}, "mlflow": {"tracking"}}
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
-BARE = {"registry", "architectures", "components", "network", "cost", "data", "training", "evaluation"}
-BARE |= {"description", "receptive_field", "precision", "ranks"}
+BARE = {"registry", "architectures", "components", "networks", "data", "training", "evaluation"}
+BARE |= {"networks", "precision", "ranks"}
 ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision needs the last two
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
 # These start fast and work on a laptop without torch.
-WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
-WITHOUT_TORCH |= {"shipping", "tracking", "report", "row_id", "cluster_check", "uri"}
+WITHOUT_TORCH = {"registry", "study", "ledger", "tracking", "statistics", "progress"}
+WITHOUT_TORCH |= {"tracking", "report", "row_id", "cluster_check", "uri"}
 
 
 @dataclass(frozen=True)
@@ -201,9 +244,10 @@ def test_platform_is_the_standard_librarys() -> None:
         ("cnnbench.cli", "torch ray mlflow optuna pandas"),  # else --help is slow
         ("cnnbench.report.*", "torch ray mlflow"),
         ("cnnbench.cluster_check.*", "torch ray mlflow jsonschema"),
-        ("cnnbench.tracking", "torch ray mlflow"),  # MLflow is imported by the process that ships
+        ("cnnbench.tracking.tracker", "torch ray mlflow"),  # MLflow is imported by the process that ships
         (
-            "cnnbench.training.* cnnbench.data.* cnnbench.data.readers.* cnnbench.network cnnbench.cost",
+            "cnnbench.training.* cnnbench.data.* cnnbench.data.readers.* "
+            "cnnbench.networks.build cnnbench.networks.cost",
             "ray mlflow optuna pydantic",
         ),
     ],

@@ -16,18 +16,18 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.components import drop_block, dropout
 from cnnbench.components.kinds import KINDS
 from cnnbench.data.readers import DATASETS
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import suggest
-from cnnbench.network import build
+from cnnbench.networks.build import build
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.search.search import suggest
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.training.loop import _augmentation
 from cnnbench.training.optimizers import build_optimizer
 from cnnbench.training.recipe import KNOBS, Recipe, effective
 from cnnbench.training.schedules import learning_rate
+from cnnbench.vocabulary import vocabulary
 
 DRAWS = 200  # of a space with at most eleven values: the seed is fixed, and each value is drawn
 

@@ -6,8 +6,8 @@ import resource
 import pytest
 from pydantic import ValidationError
 
-from cnnbench.distributed.search import Proposal
 from cnnbench.ledger import Ledger, LedgerError, LedgerWriteError, TrialRecord
+from cnnbench.search.search import Proposal
 from trials import record
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.distributed import lock
-from cnnbench.distributed.lock import Held, TakenOver, held
+from cnnbench.storage import lock
+from cnnbench.storage.lock import Held, TakenOver, held
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from cnnbench.distributed.lock import held
+from cnnbench.storage.lock import held
 with held(Path(sys.argv[1]), print):
     print("held", flush=True)
     sys.stdin.read()

@@ -7,7 +7,7 @@ from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS
-from cnnbench.network import sites
+from cnnbench.networks.build import sites
 from matrix import PAGE, SIZE, Cell, Ineffective, answers_of, built, missing, page, read, row, try_cell, values
 
 NETWORKS = ("lenet5", "simple_cnn", "resnet20", "convnext_atto")

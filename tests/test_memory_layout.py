@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cnnbench.network import build, sites
+from cnnbench.networks.build import build, sites
 from cnnbench.precision import Precision
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.server import get_app_client
 
-from cnnbench.tracking import Shipped, Tracker
+from cnnbench.tracking.tracker import Shipped, Tracker
 from mlflow_servers import serving
 from ray_heads import free_port
 from tracked_study import play

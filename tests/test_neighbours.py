@@ -7,10 +7,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from cnnbench.distributed.neighbours import REDRAWN, SPREAD, NeighbourSampler
-from cnnbench.distributed.search import Search, suggest
-from cnnbench.space import Choice, FloatRange, IntRange
+from cnnbench.search.neighbours import REDRAWN, SPREAD, NeighbourSampler
+from cnnbench.search.search import Search, suggest
 from cnnbench.study import Search as Settings
+from cnnbench.study.space import Choice, FloatRange, IntRange
 from trials import record
 
 SPACE = {

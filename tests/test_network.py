@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import ComponentError, swap
 from cnnbench.components.kinds import KINDS, NUMBERS
-from cnnbench.network import BuildError, build, sites
+from cnnbench.networks.build import BuildError, build, sites
 
 # Of each kind a component with parameters and one without, where there are both; tests/matrix.py tries them all.
 VALUES = [

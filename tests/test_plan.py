@@ -6,15 +6,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.components import ComponentError, refusals, swap
-from cnnbench.distributed.conduct import continue_study, resolved
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import Proposal
-from cnnbench.distributed.sources import open_sources
-from cnnbench.network import build
+from cnnbench.networks.build import build
 from cnnbench.progress import StudyView
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.search.search import Proposal
 from cnnbench.study import Constraints, StudyError, parse
+from cnnbench.trial.study_images import open_sources
+from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.continuation import continue_study, resolved
 from trials import record
 
 STUDY = """

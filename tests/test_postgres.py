@@ -10,13 +10,13 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.search import Search
 from cnnbench.ledger import Ledger
-from cnnbench.space import FloatRange
+from cnnbench.search.search import Search
 from cnnbench.study import Search as Settings
 from cnnbench.study import StudyError, parse
+from cnnbench.study.space import FloatRange
 from cnnbench.uri import blackened, has_password, without_password
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import trial
 from postgres_server import PASSWORD, USER, Server, postgres
 

@@ -8,12 +8,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.distributed import preflight
 from cnnbench.distributed.cluster import ClusterError, Share, Slots
-from cnnbench.distributed.remote import Place
-from cnnbench.distributed.tune import Interrupted
+from cnnbench.distributed.interruption import Interrupted
+from cnnbench.storage.remote import Place
 from cnnbench.study import Resources, Study, parse
+from cnnbench.vocabulary import vocabulary
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.estimate import estimate
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.price import predict
-from cnnbench.distributed.probe import probe_row, rate_of
+from cnnbench.protocol.estimate import estimate
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.protocol.price import predict
+from cnnbench.protocol.row_probe import probe_row, rate_of
 from cnnbench.report import write_report
 from cnnbench.report.price import prices
 from cnnbench.report.rows import by_row
 from cnnbench.study import Study, parse
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import again, majority, two_rows
 
 STUDY = """

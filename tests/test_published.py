@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.report import leaderboard, write_report
 from cnnbench.report.leaderboard import as_json_rows
 from cnnbench.report.published import beside, published_figures
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import again, finals
 
 

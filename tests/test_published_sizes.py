@@ -9,8 +9,8 @@ from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.architectures.catalogue import deepened
-from cnnbench.cost import measure
-from cnnbench.network import build
+from cnnbench.networks.build import build
+from cnnbench.networks.cost import measure
 
 
 def count(network: nn.Module) -> int:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.configuration import hyperparameters, put_in
-from cnnbench.distributed.search import Proposal, Search
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.space import Space, Value
+from cnnbench.search.configuration import hyperparameters, put_in
+from cnnbench.search.search import Proposal, Search
 from cnnbench.study import load
+from cnnbench.study.space import Space, Value
+from cnnbench.vocabulary import vocabulary
 from trials import EPOCHS, record
 
 STUDIES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cnnbench.distributed.recorded import data_differences, environment_differences, find
-from cnnbench.distributed.reproduce import reproduce, seeds_of, still_holds
-from cnnbench.distributed.verdict import judge
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.progress import StudyView
+from cnnbench.protocol.recorded import data_differences, environment_differences, find
+from cnnbench.protocol.verdict import judge
 from cnnbench.row_id import row_id
 from cnnbench.study import StudyError
+from cnnbench.workflows.reproduction import reproduce, seeds_of, still_holds
 from ledger_rows import again, final, finals, majority, scored, trial
 
 STUDY = """
@@ -185,6 +185,16 @@ def test_a_row_is_found_by_its_name_and_by_its_id(published):
     assert [architecture.row for architecture in row.study.architectures] == ["lenet5"]
     assert find(published, row.id).label == "lenet5"
     assert find(published, "lenet5_aa").study.architectures == row.study.architectures
+
+
+def test_a_row_of_ones_own_network_which_has_one_stem_of_its_own_is_found(published):
+    ledger = published / "ledger.jsonl"
+    records = [r.model_copy(update={"options": {"width": 1.0, "stem": "own"}}) for r in Ledger(ledger).read().records]
+    ledger.unlink()
+    for record in records:
+        Ledger(ledger).append(record)
+    (architecture,) = find(published, "lenet5", ["storage=elsewhere"]).study.architectures
+    assert (architecture.name, architecture.stem) == ("lenet5", "auto")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from cnnbench.distributed.rungs import Rungs
+from cnnbench.search.rungs import Rungs
 
 LR = {"lr": optuna.distributions.FloatDistribution(0.0, 1.0)}
 

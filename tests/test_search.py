@@ -12,10 +12,10 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from cnnbench.distributed.search import Search
-from cnnbench.space import Choice, Fixed, FloatRange, IntRange
+from cnnbench.search.search import Search
 from cnnbench.study import Search as Settings
 from cnnbench.study.samplers import SAMPLERS
+from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange
 from trials import EPOCHS, SPACE, accuracy, record, run_all, run_trial
 
 ROWS = {"a": SPACE, "b": SPACE, "c": SPACE}

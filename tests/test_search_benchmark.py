@@ -8,7 +8,7 @@ from search import epochs_to, targets
 from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, nearest, read_table
 
 from cnnbench.components import is_normalized
-from cnnbench.network import build
+from cnnbench.networks.build import build
 
 
 def test_there_are_three_architectures_on_two_data_sets_and_two_hundred_configurations_of_each():

@@ -23,7 +23,7 @@ from torch import nn
 def look_around():
     found = {"pid": os.getpid(), "CNNBENCH_DATA": os.environ.get("CNNBENCH_DATA")}
     for reader in ("cnnbench.data.readers", "cnnbench.data.readers.digits", "cnnbench.data.readers.kmnist",
-                   "cnnbench.data.sources", "cnnbench.distributed.sources", "sklearn.datasets", "cnnbench.data.resize"):
+                   "cnnbench.data.sources", "cnnbench.trial.study_images", "sklearn.datasets", "cnnbench.data.resize"):
         try:
             importlib.import_module(reader)
             found[reader] = "imported"
@@ -31,8 +31,8 @@ def look_around():
             found[reader] = str(error)
     import cnnbench
     from cnnbench.data.images import Images
-    from cnnbench.distributed.material import Material
-    from cnnbench.distributed.spec import TrialSpec
+    from cnnbench.trial.images import Material
+    from cnnbench.trial.spec import TrialSpec
     found["package"] = str(Path(cnnbench.__file__).parent)
     things = gc.get_objects()
     found["stages"] = sorted({thing.stage for thing in things if isinstance(thing, TrialSpec)})
@@ -44,7 +44,7 @@ def look_around():
 
 def network(num_classes, in_channels):
     built = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * in_channels, num_classes))
-    if built[2].weight.device.type != "meta" and "cnnbench.distributed.trial" in sys.modules:
+    if built[2].weight.device.type != "meta" and "cnnbench.trial.run" in sys.modules:
         with open(Path(__file__).parent / "seen.jsonl", "a") as file:
             file.write(json.dumps(look_around()) + "\\n")
     return built

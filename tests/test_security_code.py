@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.document import DocumentError, read_yaml
 from cnnbench.study import StudyError, load
-from cnnbench.tracking import ENVIRONMENT
+from cnnbench.study.document import DocumentError, read_yaml
+from cnnbench.tracking.tracker import ENVIRONMENT
+from cnnbench.vocabulary import vocabulary
 
 SOURCE = Path(__file__).parents[1] / "platform" / "cnnbench"
 NEVER_IMPORTED = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.data.readers import DATASETS
 from cnnbench.data.sources import DataError
-from cnnbench.distributed.recorded import find
 from cnnbench.ledger import Ledger
+from cnnbench.protocol.recorded import find
 from cnnbench.study import StudyError, parse, read_recorded, recorded_folder
+from cnnbench.vocabulary import vocabulary
 from ledger_rows import final
 
 STUDY = {

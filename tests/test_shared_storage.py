@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.mirror import Mirror, mirrors, shared_place
-from cnnbench.distributed.remote import Place, RemoteError, below, parent_and_name
-from cnnbench.distributed.remote_checkpoint import RemoteCheckpoint, checkpoint_at
-from cnnbench.distributed.search import Proposal
 from cnnbench.ledger import Ledger
+from cnnbench.protocol.mirror import Mirror, mirrors, shared_place
+from cnnbench.search.search import Proposal
+from cnnbench.storage.remote import Place, RemoteError, below, parent_and_name
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.training.checkpoints import CheckpointFile
+from cnnbench.trial.remote_checkpoint import RemoteCheckpoint, checkpoint_at
+from cnnbench.vocabulary import vocabulary
 from s3_server import BUCKET, s3_server
 from trials import record
 

@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from cnnbench.spool import Spool
-from cnnbench.tracking import Shipped, default_uri
+from cnnbench.tracking.spool import Spool
+from cnnbench.tracking.tracker import Shipped, default_uri
 from fake_mlflow import answering_500, refusing
 from tracked_study import PATIENT_S, begin, history, make, play, point, record, runs
 
 DRIVER = """
 import sys
 from pathlib import Path
-from cnnbench.tracking import Tracker
+from cnnbench.tracking.tracker import Tracker
 tracker = Tracker(None, "digits", Path(sys.argv[1]), parent_params={})
 tracker.started("t", stage="search", row="a", architecture="a", params={}, tags={})
 """
@@ -38,7 +38,7 @@ def shippers(folder: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            ships = b"cnnbench.shipping" in (process / "cmdline").read_bytes()
+            ships = b"cnnbench.tracking.shipping" in (process / "cmdline").read_bytes()
             is_running = (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
             if ships and is_running and wanted in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
@@ -61,7 +61,7 @@ def test_a_process_that_was_killed_is_one_warning_and_the_study_end_ships_the_re
     tracker = make(folder)
     play(tracker)
     (shipper,) = shippers(folder)
-    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking.tracker"):
         os.kill(shipper, signal.SIGKILL)
         deadline = time.monotonic() + 30
         while not caplog.records and time.monotonic() < deadline:
@@ -154,7 +154,7 @@ def test_a_database_that_others_write_to_is_waited_for_in_silence(
     other.execute("BEGIN EXCLUSIVE")
     free = threading.Timer(8.0, other.execute, ["COMMIT"])  # sqlite itself gives up after 5 seconds
     free.start()
-    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking.tracker"):
         tracker = make(folder)
         play(tracker, "lenet5-1")
         shipped = tracker.close(PATIENT_S)
@@ -175,7 +175,7 @@ def test_damaged_lines_of_the_spool_hold_up_nothing(folder: Path, caplog: pytest
     spool.write_bytes(b"\n".join(lines) + b"\n")
 
     tracker = make(folder)
-    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking.tracker"):
         tracker.complete([record("lenet5-0"), record("lenet5-1")])  # from the ledger
         assert tracker.close(PATIENT_S) == Shipped(synced=6, spooled=0)
     assert "passed over 3 damaged lines" in caplog.text
@@ -225,7 +225,7 @@ def test_a_full_disk_under_the_spool_is_one_warning(folder: Path, caplog: pytest
     spool = folder / "tracking.spool.jsonl"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     whole = spool.read_bytes()
-    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+    with caplog.at_level(logging.WARNING, logger="cnnbench.tracking.tracker"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 50, hard))  # a larger file fails as on a full disk
         try:
             tracker.epoch("lenet5-0", point(1))
@@ -288,13 +288,13 @@ def test_a_run_that_was_deleted_in_the_ui_holds_up_no_other(folder: Path) -> Non
 def test_a_store_in_trouble_neither_stops_nor_slows_and_gets_everything_later(
     folder: Path, fault: Any, timeout_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with fault as uri, caplog.at_level(logging.WARNING, logger="cnnbench.tracking"):
+    with fault as uri, caplog.at_level(logging.WARNING, logger="cnnbench.tracking.tracker"):
         tracker = make(folder, uri.replace("http://", "http://user:secret@"))
         play(tracker)
         began = time.monotonic()
         assert tracker.close(timeout_s) == Shipped(synced=0, spooled=4)
         assert time.monotonic() - began < timeout_s + 5.0  # without bounds it would be minutes
-    messages = [entry.getMessage() for entry in caplog.records if entry.name == "cnnbench.tracking"]
+    messages = [entry.getMessage() for entry in caplog.records if entry.name == "cnnbench.tracking.tracker"]
     assert len(messages) <= 1
     assert all("4 events spooled" in text and "secret" not in text for text in messages)
     assert "secret" not in "".join(file.read_text() for file in folder.glob("tracking.*"))

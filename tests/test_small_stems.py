@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cnnbench.architectures import ARCHITECTURES
-from cnnbench.network import build
+from cnnbench.networks.build import build
 
 NAMES = (
     *("alexnet", "vgg11", "vgg11_bn", "vgg16", "vgg16_bn", "resnet18", "squeezenet1_1", "mobilenet_v2"),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cnnbench.distributed.spec import Progress, TrialSpec, content, payload
 from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, QUIET_S, _Table, _why
 from cnnbench.training.checkpoints import CheckpointFile
+from cnnbench.trial.spec import Progress, TrialSpec, content, payload
 
 
 class Stage:
@@ -39,10 +39,10 @@ class Stage:
 
 def spec(number: int) -> TrialSpec:
     return TrialSpec(
-        trial_id=f"t{number}", stage="search", index=number, row="a", architecture="a", width=1.0, depth=1.0,
-        stem="auto", image_size=8, components={}, left_out=("dropout",), hyperparameters={"lr": 0.1}, seed=0, epochs=3,
-        stop_epoch=None, precision="fp32", channels_last=False, checkpoint="no/such.ckpt", checkpoint_every_s=0,
-        workers=1, cpus=1, gpus=0,
+        trial_id=f"t{number}", stage="search", scores_on="validation", index=number, row="a", architecture="a",
+        width=1.0, depth=1.0, stem="auto", image_size=8, components={}, left_out=("dropout",),
+        hyperparameters={"lr": 0.1}, seed=0, epochs=3, stop_epoch=None, precision="fp32", channels_last=False,
+        checkpoint="no/such.ckpt", checkpoint_every_s=0, workers=1, cpus=1, gpus=0,
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnbench.space import Choice, Fixed, FloatRange, IntRange, values_of, walk, without
 from cnnbench.study import Study, StudyError, Vocabulary, load, parse
+from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange, values_of, walk, without
 from cnnbench.training.recipe import KNOBS
 
 VOCABULARY = Vocabulary(("lenet5", "resnet20"), ("digits", "cifar10"), KNOBS)

@@ -17,8 +17,8 @@ from torchvision.models import get_model, get_model_weights, regnet
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import swap
 from cnnbench.components.trace import trace
-from cnnbench.cost import measure
-from cnnbench.network import BuildError, build
+from cnnbench.networks.build import BuildError, build
+from cnnbench.networks.cost import measure
 
 MODELS = torchvision.models.list_models(module=torchvision.models)
 

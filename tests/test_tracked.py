@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from cnnbench.cli import app
 from cnnbench.ledger import Ledger
 from cnnbench.report.source import read_source
-from cnnbench.shipping import PARENT_ID
-from cnnbench.tracked import TrackedError, download
-from cnnbench.tracking import Tracker, default_uri, known_runs
+from cnnbench.tracking.shipping import PARENT_ID
+from cnnbench.tracking.tracked import TrackedError, download
+from cnnbench.tracking.tracker import Tracker, default_uri, known_runs
 from invented_study import invented_study
 
 PREDICTION = {"rows": {}, "price_per_hour": None}

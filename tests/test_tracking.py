@@ -6,8 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from cnnbench.ledger import TestMetrics
-from cnnbench.spool import unfinished
-from cnnbench.tracking import Shipped, Tracker, default_uri, known_runs, ui_command
+from cnnbench.tracking.spool import unfinished
+from cnnbench.tracking.tracker import Shipped, Tracker, default_uri, known_runs, ui_command
 from tracked_study import PATIENT_S, begin, history, make, play, point, record, runs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from cnnbench.tracking import Shipped, ui_command
+from cnnbench.tracking.tracker import Shipped, ui_command
 from mlflow_servers import serving
 from ray_heads import free_port
 from tracked_study import PATIENT_S, make, point, record

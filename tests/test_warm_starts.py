@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.catalogue import vocabulary
 from cnnbench.components import is_normalized
-from cnnbench.distributed.conduct import search_of
-from cnnbench.distributed.plan import plan_rows
-from cnnbench.distributed.search import Search
-from cnnbench.distributed.sources import open_sources
-from cnnbench.distributed.warm_starts import suitable_weight_decay, warm_starts
-from cnnbench.network import build
-from cnnbench.space import Choice, Fixed, FloatRange, IntRange
+from cnnbench.networks.build import build
+from cnnbench.protocol.plan import plan_rows
+from cnnbench.search.search import Search
+from cnnbench.search.warm_starts import suitable_weight_decay, warm_starts
 from cnnbench.study import Search as Settings
 from cnnbench.study import parse
+from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange
+from cnnbench.trial.study_images import open_sources
+from cnnbench.vocabulary import vocabulary
+from cnnbench.workflows.study import search_of
 
 USUAL = {
     "optimizer": Choice(

@@ -8,7 +8,7 @@ from mlflow.entities import Run
 
 import ledger_rows
 from cnnbench.ledger import ComponentUse, EpochPoint, TrialRecord
-from cnnbench.tracking import Tracker
+from cnnbench.tracking.tracker import Tracker
 
 PATIENT_S = 60.0  # the first connection makes a database
 

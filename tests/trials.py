@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cnnbench.distributed.search import Proposal, Search
 from cnnbench.ledger import TrialRecord
-from cnnbench.space import FloatRange, Space
+from cnnbench.search.search import Proposal, Search
+from cnnbench.study.space import FloatRange, Space
 
 EPOCHS = 9
 SPACE: Space = {"lr": FloatRange(1e-4, 1.0, log=True)}

@@ -127,27 +127,22 @@ def reproduce(
     set_: Annotated[
         list[str], typer.Option("--set", metavar="FIELD=VALUE", help="This machine: data.root, resources or storage.")
     ] = [],  # noqa: B006 (typer's way)
+    takeover: Takeover = False,
 ) -> None:
     """Run a leaderboard row again. Exit code 0: as was to be expected of it; 3: it came out otherwise."""
-    from rich.console import Console
-
-    from cnnbench.distributed import recorded
-    from cnnbench.distributed import reproduce as again
-    from cnnbench.distributed.tune import Interrupted
-    from cnnbench.progress import StudyView
+    from cnnbench.protocol import recorded
+    from cnnbench.running import run_again
+    from cnnbench.workflows.reproduction import seeds_of
 
     with _user_errors():
         found = recorded.find(study, row, set_)
-        chosen = again.seeds_of(found, seeds, same=same_seeds)
+        chosen = seeds_of(found, seeds, same=same_seeds)
         typer.echo(found)
-        try:
-            with StudyView(Console(), found.study.study, [], 0, len(chosen)) as view:
-                verdict = again.reproduce(found, view, chosen, allow_different_data=allow_different_data)
-        except (Interrupted, KeyboardInterrupt):
-            typer.echo("\nstopped; the runs that are finished are kept for the same command")
-            raise typer.Exit(130) from None
-    typer.echo(verdict)
-    raise typer.Exit({True: 0, False: 3, None: 1}[verdict.reproduced])
+        options = [*(["--seeds", str(seeds)] if seeds else []), *(["--same-seeds"] if same_seeds else []),
+                   *(["--allow-different-data"] if allow_different_data else [])]  # fmt: skip
+        again = _again("reproduce", study, set_, row, *options)
+        code = run_again(found, chosen, again, allow_different_data=allow_different_data, takeover=takeover)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -220,7 +215,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI of the studies on http://127.0.0.1:PORT, for this machine alone."""
-    from cnnbench.tracking import ENVIRONMENT, ui_command
+    from cnnbench.tracking.tracker import ENVIRONMENT, ui_command
 
     if tracking_uri is None and not (storage / "mlflow.db").exists():
         _fail(f"{storage / 'mlflow.db'}: no such file; run a study first, or give --storage")
@@ -274,14 +269,16 @@ def doctor(
 
 
 def _load(path: Path, overrides: list[str]) -> "Study":
-    from cnnbench.catalogue import vocabulary
     from cnnbench.study import load
+    from cnnbench.vocabulary import vocabulary
 
     return load(path, vocabulary(), overrides)
 
 
-def _again(verb: str, path: Path, overrides: list[str]) -> str:
-    return shlex.join(["cnnbench", verb, str(path), *(part for value in overrides for part in ("--set", value))])
+def _again(verb: str, path: Path, overrides: list[str], *others: str) -> str:
+    """The command line that goes on with what this one began."""
+    settings = (part for value in overrides for part in ("--set", value))
+    return shlex.join(["cnnbench", verb, str(path), *others, *settings])
 
 
 def _run(study: "Study", again: str, *, takeover: bool, effects_of: Path | None = None) -> None:
@@ -293,7 +290,7 @@ def _run(study: "Study", again: str, *, takeover: bool, effects_of: Path | None 
 def _print_plan(study: "Study") -> None:
     from rich.console import Console
 
-    from cnnbench.distributed.estimate import estimate
+    from cnnbench.protocol.estimate import estimate
 
     with Console().status("probing each architecture for some steps"):
         plan = estimate(study)

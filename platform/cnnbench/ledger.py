@@ -39,7 +39,7 @@ class ComponentUse(Frozen):
 
 
 class Cost(Frozen):
-    """What a network costs, known before training (cnnbench.cost)."""
+    """What a network costs, known before training (cnnbench.networks.cost)."""
 
     params: int
     trainable_params: int

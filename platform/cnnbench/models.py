@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from cnnbench import cost, description, network
 from cnnbench.architectures import ARCHITECTURES
-from cnnbench.catalogue import ORIGINAL
 from cnnbench.components import count_sites
 from cnnbench.components.kinds import SITES_OF, ComponentError, allowed, check
-from cnnbench.document import DocumentError, read_yaml
+from cnnbench.networks import build as network
+from cnnbench.networks import cost, description
+from cnnbench.study.document import DocumentError, read_yaml
+from cnnbench.vocabulary import ORIGINAL
 
 ROWS_WORTH_PROCESSES = 16  # a process takes seconds to start, a row a tenth of one
 

@@ -1,6 +1,7 @@
 """What a running study shows: one live view in a terminal, a plain line a trial elsewhere. Knows no Ray."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,7 @@ from rich.text import Text
 from cnnbench.ledger import EpochPoint, TrialRecord
 
 FAILED = ("failed", "diverged", "out-of-memory")
+TRIALS, FINALS = "trials", "finals"  # the columns that are always there
 
 
 class Spec(Protocol):
@@ -33,28 +35,37 @@ class Running(Protocol):
     def spec(self) -> Spec: ...
 
 
+class Shown(Protocol):
+    """What the view reads of a phase."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def counted_as(self) -> str:
+        """The column that its trials are counted in."""
+
+    @property
+    def total(self) -> int:
+        """Its trials."""
+
+    @property
+    def done(self) -> Sequence[TrialRecord]:
+        """Those of them that are kept from an earlier run."""
+
+
 @dataclass
 class _Row:
-    completed: int = 0
+    done: Counter[str] = field(default_factory=Counter)  # trials that ended, by column
     pruned: int = 0
     failed: int = 0
-    best: float | None = None
-    finals: int = 0
-    effects: int = 0
+    best: float | None = None  # of the search
     running: dict[str, str] = field(default_factory=dict)
 
-    def count(self, record: TrialRecord) -> None:
-        if record.stage == "final":
-            self.finals += 1
-        elif record.stage == "effect":
-            self.effects += 1
-            self.failed += record.status in FAILED
-        elif record.status in FAILED:
-            self.failed += 1
-        elif record.status == "pruned":
-            self.pruned += 1
-        else:
-            self.completed += 1
+    def count(self, record: TrialRecord, column: str) -> None:
+        self.done[column] += 1
+        self.pruned += record.status == "pruned"
+        self.failed += record.status in FAILED
+        if column == TRIALS and record.status == "completed":
             self.best = max(filter(None, [self.best, record.score]), default=None)
 
 
@@ -67,8 +78,9 @@ class StudyView:
         self._trials, self._seeds = trials, seeds
         self._searched = tuple(rows)
         self._rows = {row: _Row() for row in rows}
-        self._stage, self._total, self._done, self._kept = "starting", 0, 0, 0
-        self._begun = self._stage_begun = time.monotonic()
+        self._phase, self._total, self._done, self._kept = "starting", 0, 0, 0
+        self._column = TRIALS
+        self._begun = self._phase_begun = time.monotonic()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "StudyView":
@@ -84,14 +96,15 @@ class StudyView:
         """One line above the view."""
         self._console.print(Text(line), soft_wrap=True)
 
-    def stage(self, name: str, total: int, done: Sequence[TrialRecord]) -> None:
-        """A stage of ``total`` trials begins; those in ``done`` are kept from an earlier run."""
-        self._stage, self._total, self._done, self._kept = name, total, len(done), len(done)
-        self._stage_begun = time.monotonic()
-        for record in done:
-            self._row(record.row).count(record)
-        kept = f", {len(done)} kept from before" if done else ""
-        self.say(f"{name}: {total} trials{kept}")
+    def phase(self, phase: Shown) -> None:
+        """A phase begins."""
+        kept = len(phase.done)
+        self._phase, self._total, self._done, self._kept = phase.name, phase.total, kept, kept
+        self._column = phase.counted_as
+        self._phase_begun = time.monotonic()
+        for record in phase.done:
+            self._row(record.row).count(record, self._column)
+        self.say(f"{phase.name}: {phase.total} trials{f', {kept} kept from before' if kept else ''}")
 
     def started(self, progress: Running) -> None:
         self._row(progress.spec.row).running[progress.spec.trial_id] = "begun"
@@ -110,7 +123,7 @@ class StudyView:
             return
         row = self._row(record.row)
         row.running.pop(record.trial_id, None)
-        row.count(record)
+        row.count(record, self._column)
         self._done += 1
         if record.status in FAILED or not self._console.is_terminal:
             self.say(self._line(record))
@@ -120,7 +133,7 @@ class StudyView:
         return self._rows.setdefault(name, _Row())
 
     def _line(self, record: TrialRecord) -> str:
-        words = [f"{self._stage} {self._done}/{self._total}", record.trial_id, record.status]
+        words = [f"{self._phase} {self._done}/{self._total}", record.trial_id, record.status]
         if record.status in FAILED:
             words.append(f"({record.reason})")
         elif record.score is not None:
@@ -131,27 +144,25 @@ class StudyView:
         here = self._done - self._kept
         if not here or self._done >= self._total:
             return ""
-        seconds = (time.monotonic() - self._stage_begun) / here * (self._total - self._done)
+        seconds = (time.monotonic() - self._phase_begun) / here * (self._total - self._done)
         return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
 
     def _render(self) -> Group:
+        columns = dict.fromkeys(column for row in self._rows.values() for column in row.done)
+        others = [column for column in columns if column not in (TRIALS, FINALS)]
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("architecture")
-        for name in ("trials", "pruned", "failed", "best validation", "finals"):
+        for name in (TRIALS, "pruned", "failed", "best validation", FINALS, *others):
             table.add_column(name, justify="right")
-        effects = any(row.effects for row in self._rows.values())
-        if effects:
-            table.add_column("effects", justify="right")
         table.add_column("now")
         for name, row in self._rows.items():
-            done = row.completed + row.pruned + row.failed
             table.add_row(
-                Text(name), f"{done}/{self._trials}" if name in self._searched else "",
+                Text(name), f"{row.done[TRIALS]}/{self._trials}" if name in self._searched else "",
                 str(row.pruned), str(row.failed),
                 "" if row.best is None else f"{100 * row.best:.2f} %",
-                f"{row.finals}/{self._seeds}" if self._seeds else "", *([str(row.effects)] if effects else []),
+                f"{row.done[FINALS]}/{self._seeds}" if self._seeds else "", *(str(row.done[other]) for other in others),
                 Text(" ".join(f"{trial[len(name) + 1 :]}: {at}" for trial, at in row.running.items()), style="dim"),
             )  # fmt: skip
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
-        head = f"{self._study} · {self._stage} {self._done}/{self._total} · {minutes}:{seconds:02d}{self._left()}"
+        head = f"{self._study} · {self._phase} {self._done}/{self._total} · {minutes}:{seconds:02d}{self._left()}"
         return Group(Text(head, style="bold"), table)

@@ -15,7 +15,7 @@ from cnnbench.report.leaderboard import as_csv, as_json, as_json_rows, leaderboa
 from cnnbench.report.source import Source, SourceError, read_source
 from cnnbench.report.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
 from cnnbench.study import StudyError, is_slug, recorded_folder
-from cnnbench.tracking import known_runs
+from cnnbench.tracking.tracker import known_runs
 
 JOINT = "joint"  # the folder of a report of several studies, below that of reports
 
@@ -101,7 +101,7 @@ def _read(folder: Path) -> Source:
 
 
 def _read_tracked(uri: str, study: str) -> Source:
-    from cnnbench.tracked import download
+    from cnnbench.tracking.tracked import download
 
     with TemporaryDirectory() as folder:
         runs = download(uri, study, Path(folder))

@@ -16,7 +16,7 @@ from typing import Any
 import pexpect
 
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.spool import SPOOL
+from cnnbench.tracking.spool import SPOOL
 from faulty_networks import HOLD
 from own_mounts import Mounts
 
@@ -49,6 +49,7 @@ class Place:
         self.folder, self.name, self._mounts = folder, name, mounts
         self.study_file = folder / "study.yaml"
         self.study_file.write_text(text)
+        self.verb = ["run", str(self.study_file)]
         results = folder / "results" / name
         self.results = mounts.seen(results) if mounts else results
         self.hold = folder / "hold"
@@ -56,8 +57,8 @@ class Place:
 
     @contextmanager
     def running(self, *settings: str, patch: str = "", **environment: str) -> Iterator["Run"]:
-        """``cnnbench run`` in a process of its own, which ends with the block. settings: field=value; patch: Python
-        that the process executes first."""
+        """``cnnbench run``, or what ``verb`` says, in a process of its own, which ends with the block. settings:
+        field=value; patch: Python that the process executes first."""
         log = self._new_log()
         with open(log, "wb") as file:
             process = subprocess.Popen(
@@ -84,7 +85,7 @@ class Place:
     def _command(self, settings: Sequence[str], patch: str = "") -> list[str]:
         options = [part for setting in settings for part in ("--set", setting)]
         start = f"import sys\n{patch}\nfrom cnnbench.cli import main\nsys.argv[0] = 'cnnbench'\nmain()"
-        command = [sys.executable, "-c", start, "run", str(self.study_file), *options]
+        command = [sys.executable, "-c", start, *self.verb, *options]
         return self._mounts.command(command, self.folder) if self._mounts else command
 
     def _environment(self, **changes: str) -> dict[str, str]:

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from cnnbench.catalogue import vocabulary
-from cnnbench.distributed.search import Search
 from cnnbench.ledger import Ledger
+from cnnbench.search.search import Search
 from cnnbench.study import load
 from cnnbench.training.checkpoints import CheckpointFile, unpacked
-from cnnbench.training.whole_file import read_json
+from cnnbench.vocabulary import vocabulary
+from cnnbench.whole_file import read_json
 from disturbed import ALL, HERE, SEARCHED, Place, cut
 from fake_mlflow import answering_500, is_made, refusing, written, written_by_others
 

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 import fault_table
 from breakable import Way, way_to
 from cnnbench.ledger import TrialRecord
-from cnnbench.tracking import ui_command
+from cnnbench.tracking.tracker import ui_command
 from disturbed import Place, Run, cut
 from mlflow_servers import serving
 from ray_heads import free_port

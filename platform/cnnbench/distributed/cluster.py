@@ -17,7 +17,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.tune import PlacementGroupFactory
 
 from cnnbench.distributed import authentication
-from cnnbench.distributed.tune import Interrupted
+from cnnbench.distributed.interruption import pause
 from cnnbench.study import Resources
 
 WAIT_S = 900.0  # a GPU node of a cloud takes minutes to start
@@ -155,12 +155,6 @@ def share(resources: Resources, workers: int, say: Callable[[str], None], interr
         request_resources(bundles=[wanted.need] * workers)
         pause(POLL_S, interrupted)
     return wanted
-
-
-def pause(seconds: float, interrupted: threading.Event) -> None:
-    """Waits; raises Interrupted as soon as the user asks to stop."""
-    if interrupted.wait(seconds):
-        raise Interrupted
 
 
 def is_local() -> bool:

@@ -26,10 +26,10 @@ from ray.tune.trainable import Trainable, wrap_function
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cnnbench.distributed.mailbox import Mailbox, Trial
-from cnnbench.distributed.seclusion import seclude
-from cnnbench.distributed.spec import MaterialRef, TrialSpec, content, payload
-from cnnbench.distributed.trial import explain, run_trial
 from cnnbench.ranks import Ranks
+from cnnbench.trial.isolation import seclude
+from cnnbench.trial.run import explain, run_trial
+from cnnbench.trial.spec import MaterialRef, TrialSpec, content, payload
 
 POLL_S = 0.2
 CLOSE_S = 10.0

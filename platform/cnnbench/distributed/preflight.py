@@ -20,11 +20,12 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import cnnbench
-from cnnbench.distributed import machine
-from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local, pause
-from cnnbench.distributed.mirror import shared_place
-from cnnbench.distributed.remote import Place, RemoteError
+from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local
+from cnnbench.distributed.interruption import pause
+from cnnbench.protocol.mirror import shared_place
+from cnnbench.storage.remote import Place, RemoteError
 from cnnbench.study import Study
+from cnnbench.trial import machine
 
 ANSWER_S = 180.0  # a node's first process imports torch, from a cold disk
 FOLDER = "nodes"  # below the study's own place: a file a node

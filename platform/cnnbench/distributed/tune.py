@@ -6,19 +6,18 @@ Tune's own state is never read back. What is finished stands in the ledger, and 
 
 import os
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
+from cnnbench.distributed.interruption import Interrupted
 from cnnbench.distributed.placements import free_orphans, waited_for
-from cnnbench.distributed.remote_checkpoint import checkpoint_at
-from cnnbench.distributed.spec import Progress, TrialSpec, content
+from cnnbench.trial.remote_checkpoint import checkpoint_at
+from cnnbench.trial.spec import Progress, TrialSpec, content
 
 # Tune reads these when it is imported.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no TensorBoard, CSV and JSON beside the ledger
@@ -44,10 +43,6 @@ MAX_RETRIES = 2
 MEMORY_KILL = "Ray's memory monitor ended its process, because its host was running out of memory"
 LOOK_S = 2.0  # between two looks for what ended trials have left reserved
 QUIET_S = 60.0  # without a word from any trial, before the user is told what is waited for
-
-
-class Interrupted(Exception):
-    """The user asked to stop (Ctrl-C, SIGTERM); everything finished is in the ledger."""
 
 
 class Stage(Protocol):
@@ -290,28 +285,6 @@ class _Watch(Stopper):
 
     def __reduce__(self) -> Any:  # Tune pickles its stopper into a snapshot, and a lock can't be pickled
         return FIFOScheduler, ()
-
-
-@contextmanager
-def interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) sets the event; the second one ends at once."""
-    event = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            raise KeyboardInterrupt
-        event.set()
-        say("stopping: what is finished is saved; again to stop at once")
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _trial_name(trial: Trial) -> str:

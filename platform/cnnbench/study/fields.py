@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from cnnbench.space import KnobLike, Space, Value
 from cnnbench.study.samplers import SAMPLERS
+from cnnbench.study.space import KnobLike, Space, Value
 
 if TYPE_CHECKING:
     SamplerName = str

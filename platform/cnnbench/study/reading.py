@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cnnbench.document import MAX_BYTES, DocumentError, read_yaml
-from cnnbench.space import parse_space
+from cnnbench.study.document import MAX_BYTES, DocumentError, read_yaml
 from cnnbench.study.faults import described, faults_beside, faults_of_names
 from cnnbench.study.fields import SLUG, Study, StudyError, Vocabulary
+from cnnbench.study.space import parse_space
 from cnnbench.uri import has_password, without_password
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cnnbench.training.whole_file import set_aside, sync_folder, write_aside
+from cnnbench.whole_file import set_aside, sync_folder, write_aside
 
 MAGIC = b"cnnbench-checkpoint 1 "
 log = logging.getLogger(__name__)

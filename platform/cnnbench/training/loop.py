@@ -33,7 +33,7 @@ from cnnbench.training.recipe import Recipe
 from cnnbench.training.schedules import learning_rate, stops_early
 from cnnbench.training.tally import Tally
 from cnnbench.training.weights import save_weights
-from cnnbench.training.whole_file import WriteError
+from cnnbench.whole_file import WriteError
 
 
 def set_seed(seed: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cnnbench.training.whole_file import write_aside
+from cnnbench.whole_file import write_aside
 
 
 class WeightsError(ValueError):

@@ -1,5 +1,5 @@
 """The data sets: one data set, one file. Importing this package registers what every file in it has. No trial's process
-can import it, nor anything in it (see ``seclusion``)."""
+can import it, nor anything in it (see ``trial.isolation``)."""
 
 from cnnbench.data.readers.dataset import DATASETS, Dataset
 from cnnbench.registry import import_files

@@ -1,0 +1,1 @@
+"""Networks as a study builds them, and what is known of each: cost, layers, receptive field."""

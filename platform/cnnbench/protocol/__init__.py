@@ -1,0 +1,1 @@
+"""What is decided: plan, phases, records, freeze, controls, variants, verdict, price. No Ray."""

@@ -1,0 +1,1 @@
+"""What is proposed: Optuna's studies, rungs, warm starts, neighbours. No Ray."""

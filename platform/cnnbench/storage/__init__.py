@@ -1,0 +1,1 @@
+"""Locks, places behind a URI, and files that are written whole."""

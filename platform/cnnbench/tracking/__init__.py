@@ -1,0 +1,1 @@
+"""MLflow: what it is told, how that is shipped, and how studies are read back."""
