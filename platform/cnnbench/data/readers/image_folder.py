@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from cnnbench.data.decoding import Undecodable, decode
 from cnnbench.data.images import Images
+from cnnbench.data.readers.dataset import DATASETS, Dataset
+from cnnbench.data.readers.decoding import Undecodable, decode
 from cnnbench.data.sources import DataError
 from cnnbench.data.splits import stratified_split
 
@@ -106,3 +107,8 @@ def _refuse(folder: Path, faults: list[str]) -> None:
     if faults:
         more = f"; and {len(faults) - NAMED_FAULTS} more" if len(faults) > NAMED_FAULTS else ""
         raise DataError(f"{folder}: {len(faults)} faults: " + "; ".join(faults[:NAMED_FAULTS]) + more)
+
+
+DATASETS.register("image_folder", image_size=None, channels=None, classes=None)(
+    Dataset(read_train, read_test, read_validation)
+)
