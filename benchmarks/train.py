@@ -34,9 +34,9 @@ from torchvision import transforms
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "platform"))
 
-from cnnbench.data.datasets import DATASETS  # noqa: E402
 from cnnbench.data.image_normalization import Normalization  # noqa: E402
 from cnnbench.data.images import Images  # noqa: E402
+from cnnbench.data.readers import DATASETS  # noqa: E402
 from cnnbench.data.sources import DataError  # noqa: E402
 from cnnbench.networks.build import build  # noqa: E402
 from cnnbench.precision import Precision  # noqa: E402

@@ -139,7 +139,7 @@ def page(rows: dict[str, Row], stands_for: dict[str, str]) -> str:
     """The whole of docs/matrix.md, from which ``read`` gets both back."""
     blocks = [_INTRODUCTION.format(size=SIZE, batch=BATCH)]
     for kind in (*NAMES, *NUMBERS):
-        columns = [value for of, value in values() if of == kind]
+        columns = [value for of, value in values() if of == kind and all((of, value) in row for row in rows.values())]
         reasons: dict[str, int] = {}
         lines = [
             f"## {kind}\n\n{SITES_OF[kind]}\n",

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.data.datasets import DATASETS
 from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
+from cnnbench.data.readers import DATASETS
 from cnnbench.data.splits import stratified_split
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.networks.build import build

@@ -18,7 +18,7 @@ from torch import nn
 
 from cnnbench.components import drop_block, dropout
 from cnnbench.components.kinds import KINDS
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.networks.build import build
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import suggest

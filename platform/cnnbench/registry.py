@@ -1,6 +1,8 @@
 """Name → thing. A second thing of one name raises, so that no import order decides what a study runs."""
 
-from collections.abc import Callable, Iterator, Mapping
+import importlib
+import pkgutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -59,3 +61,11 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+
+def import_files(package: str, folders: Collection[str], first: Sequence[str] = ()) -> None:
+    """Imports every file of ``package`` (its ``__path__`` is ``folders``), so that what it registers is there: those
+    that ``first`` names in that order, the others behind them by name."""
+    found = sorted(module.name for module in pkgutil.iter_modules(folders))
+    for name in (*(name for name in first if name in found), *(name for name in found if name not in first)):
+        importlib.import_module(f"{package}.{name}")

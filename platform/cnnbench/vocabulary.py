@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS, ComponentError, allowed, check
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.study import Vocabulary
 from cnnbench.training.recipe import KNOBS, Value
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.data.sources import data_root
 from cnnbench.errors import UserError
 from cnnbench.study import is_slug

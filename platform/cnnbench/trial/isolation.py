@@ -12,11 +12,9 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-READERS = (
-    *("cnnbench.data.datasets", "cnnbench.data.sources", "cnnbench.data.decoding", "cnnbench.data.digits"),
-    *("cnnbench.data.idx", "cnnbench.data.cifar", "cnnbench.data.parquet", "cnnbench.data.image_folder"),
-    *("cnnbench.data.fake", "cnnbench.trial.study_images", "sklearn.datasets"),
-)
+_HERE = __name__.rpartition(".")[0]  # the package, in which ``study_images`` leads to the readers
+# Each with all that is in it: so a new data set is out of reach by where it stands.
+OUT_OF_REACH = ("cnnbench.data.readers", "cnnbench.data.sources", f"{_HERE}.study_images", "sklearn.datasets")
 ENVIRONMENT = ("CNNBENCH_DATA",)
 
 
@@ -24,11 +22,15 @@ class Secluded(ImportError):
     """A trial's process asked for a reader of data sets."""
 
 
+def _is_out_of_reach(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in OUT_OF_REACH)
+
+
 class _Refusal(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if any(fullname == reader or fullname.startswith(f"{reader}.") for reader in READERS):
+        if _is_out_of_reach(fullname):
             raise Secluded(f"{fullname}: a trial's process reads no data set; it is handed its images", name=fullname)
         return None
 
@@ -39,6 +41,9 @@ def seclude() -> None:
         os.environ.pop(name, None)
     if any(isinstance(finder, _Refusal) for finder in sys.meta_path):
         return
-    for name in [name for name in sys.modules if name.startswith(READERS)]:
+    for name in [name for name in sys.modules if _is_out_of_reach(name)]:
         del sys.modules[name]
+        package, _, module = name.rpartition(".")
+        if package in sys.modules:  # whose attribute it is, too
+            vars(sys.modules[package]).pop(module, None)
     sys.meta_path.insert(0, _Refusal())

@@ -1,6 +1,6 @@
 """Where a study's images come from. The search gets training and validation images; the finals get both of these to
 train on, and the test images, which are read then and not before. Only the driver reads: a search trial is given
-nothing from which the test split could be opened, no path, no reader, no handle (see ``seclusion``).
+nothing from which the test split could be opened, no path, no reader, no handle (see ``trial.isolation``).
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 
 from cnnbench import study as study_file
-from cnnbench.data.datasets import DATASETS, Dataset
 from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
+from cnnbench.data.readers import DATASETS, Dataset
 from cnnbench.data.splits import split_checksum, stratified_limit, stratified_split
 from cnnbench.ledger import Split
 from cnnbench.trial.images import Material
