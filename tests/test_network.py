@@ -183,7 +183,10 @@ def test_an_unreached_component_that_the_study_allows_is_reported_as_such():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "resnet19"}, "unknown architecture 'resnet19'; the nearest are resnet18, resnet110, resnet101;"),
+        (
+            {"architecture": "resnet19"},
+            "unknown architecture 'resnet19'; the nearest are resnet18, resnet110, resnet101;",
+        ),
         ({"image_size": 8}, "vgg11: images of 8 pixels are too small for its small stem; the smallest it takes is 16"),
         ({"stem": "tiny"}, "vgg11: unknown stem 'tiny'; choose from auto, small, imagenet"),
         ({"architecture": "lenet5", "stem": "imagenet"}, "lenet5: unknown stem 'imagenet'; choose from auto, small"),
