@@ -25,6 +25,7 @@ from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.placements import waited_for
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import Split
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.study import Resources
 from cnnbench.trial.images import Material
 from cnnbench.trial.spec import MaterialRef, Progress, TrialSpec
@@ -101,8 +102,8 @@ class Stage:
 
 def _spec(folder: Path, name: str) -> TrialSpec:
     return TrialSpec(
-        trial_id=name, stage="search", scores_on="validation", index=0, row="a", architecture=f"{__name__}:network",
-        width=1.0, depth=1.0, stem="auto", image_size=16, components={}, left_out=(),
+        trial_id=name, stage="search", scores_on="validation", index=0, row="a",
+        network=NetworkSpec(f"{__name__}:network", classes=2, channels=1, image_size=16), left_out=(),
         hyperparameters={"lr": 0.01, "batch_size": 16}, seed=0, epochs=EPOCHS, stop_epoch=None, precision="fp32",
         channels_last=False, workers=2, cpus=1, gpus=0, checkpoint=str(folder / f"{name}.ckpt"), checkpoint_every_s=60,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from torch import nn
 
 from cnnbench.components import is_normalized
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import Search
 from cnnbench.search.warm_starts import suitable_weight_decay, warm_starts
@@ -111,7 +112,7 @@ def test_a_network_without_normalisations_keeps_its_usual_weight_decay():
 )
 def test_a_network_is_asked_whether_it_has_normalisations(name, normalized):
     with torch.device("meta"):
-        plain, _ = build(name, classes=10, channels=3, image_size=32)
+        plain, _ = build(NetworkSpec(name, classes=10, channels=3, image_size=32))
     assert is_normalized(plain) is normalized
 
 

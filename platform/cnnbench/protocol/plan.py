@@ -9,8 +9,9 @@ import torch
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import count_sites, is_normalized, refusals
 from cnnbench.components.kinds import KINDS
-from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.search.search import grid_of
 from cnnbench.study import Architecture, Constraints, Study, StudyError
 from cnnbench.study.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
@@ -25,7 +26,7 @@ class Row:
     has no site. ``cost`` is that of the original network, ``normalized`` whether it has normalisations."""
 
     label: str
-    architecture: Architecture
+    network: NetworkSpec  # the original one, without components
     year: int
     family: str
     space: Space
@@ -90,14 +91,15 @@ class _Unfit(Exception):
 
 
 def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> Row:
-    size = study.data.image_size
-    image = (channels, size, size)
-    shape: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": size}
-    options: dict[str, Any] = {"stem": architecture.stem, "width": architecture.width, "depth": architecture.depth}
+    network = NetworkSpec(
+        architecture.name, classes=classes, channels=channels, image_size=study.data.image_size,
+        stem=architecture.stem, width=architecture.width, depth=architecture.depth,
+    )  # fmt: skip
+    image = network.image
     searched = {name: domain for name, _, domain in walk(study.space) if name in KINDS}
     try:
         with torch.device("meta"):
-            plain, _ = network.build(architecture.name, **shape, **options)
+            plain, _ = build(network)
             sites = count_sites(plain, image) if searched else {}  # what is not searched need not be traceable
     except ValueError as error:
         raise _Unfit([str(error)]) from None
@@ -127,7 +129,7 @@ def _plan(study: Study, architecture: Architecture, channels: int, classes: int)
         raise _Unfit([f"{over}; leave this architecture out, or give it a smaller width"])
     return Row(
         label=architecture.row,
-        architecture=architecture,
+        network=network,
         year=facts["year"],
         family=facts["family"],
         space=without(study.space, left_out),

@@ -56,6 +56,7 @@ class Recorder:
         self, progress: Progress, row: Row, split: Split, status: str, reason: str, end: Mapping[str, Any]
     ) -> TrialRecord:
         spec, facts = progress.spec, progress.facts
+        network = spec.network
         score, stop_epoch = score_of(progress.points, spec) if spec.on_validation else (None, spec.stop_epoch)
         epochs_done = progress.points[-1]["epoch"] if progress.points else 0
         return TrialRecord.model_validate(
@@ -65,12 +66,12 @@ class Recorder:
                 "trial_id": spec.trial_id,
                 "index": spec.index,
                 "row": spec.row,
-                "architecture": spec.architecture,
+                "architecture": network.architecture,
                 "year": row.year,
                 "family": row.family,
-                "options": {"width": spec.width, "depth": spec.depth, "stem": facts.get("stem", spec.stem)},
+                "options": {"width": network.width, "depth": network.depth, "stem": facts.get("stem", network.stem)},
                 "components": {
-                    **{kind: {"value": value, "sites": row.sites[kind]} for kind, value in spec.components.items()},
+                    **{kind: {"value": value, "sites": row.sites[kind]} for kind, value in network.components.items()},
                     **facts.get("components", {}),
                     **{kind: {"value": None, "sites": 0} for kind in spec.left_out},
                 },

@@ -13,8 +13,8 @@ from cnnbench.data.images import Images
 from cnnbench.data.seeds import derived_seed
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
-from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.networks.build import build
 from cnnbench.precision import Precision
 from cnnbench.ranks import Ranks
 from cnnbench.training.allocator import keep_freed_memory
@@ -55,11 +55,8 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
     recipe = Recipe(**spec.hyperparameters)  # type: ignore[arg-type]
     precision = Precision(spec.precision, spec.channels_last)  # type: ignore[arg-type]
     set_seed(derived_seed(spec.seed, "weights"))
-    shape = (material.channels, spec.image_size, spec.image_size)
-    built, sites = network.build(
-        spec.architecture, classes=len(material.classes), channels=material.channels, image_size=spec.image_size,
-        stem=spec.stem, width=spec.width, depth=spec.depth, components=spec.components,
-    )  # fmt: skip
+    shape = spec.network.image
+    built, sites = build(spec.network)
     facts = {
         "cost": asdict(cost.measure(built, shape)),
         "stem": sites.stem,

@@ -39,8 +39,7 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
     study over. takeover: take it over from a process that is said to run it."""
     sources = open_sources(study.data)
     searching = sources.for_search()
-    channels, classes = searching.channels, len(searching.classes)
-    rows = plan_rows(study, channels=channels, classes=classes)
+    rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
     check_budget(study, len(searching.train_labels))
     if study.search.storage:
         optuna_store.need(study.search.storage)
@@ -53,7 +52,7 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
             view.say(f"all {len(recorder.records)} trials of this study are finished; nothing is run again")
         else:
             rows = choose_precision(
-                study, rows, partial(here.each, workers=study.resources.workers), channels=channels, classes=classes,
+                study, rows, partial(here.each, workers=study.resources.workers),
                 records=reading.records, say=view.say,
             )  # fmt: skip
             write_prediction(study, probed_rates(study), searching)
@@ -77,7 +76,7 @@ def search_of(study: Study, rows: Mapping[str, Row], material: Material, records
     return Search(
         study.search, study.budget.trials, {label: row.space for label, row in rows.items()},
         study.folder / "optuna.journal", [record for record in records if record.stage == "search"],
-        admission(study, rows, channels=material.channels, classes=len(material.classes)), study.budget.limit,
+        admission(study, rows), study.budget.limit,
         validation_images=len(material.held_labels), trial_images=study.budget.epochs * len(material.train_labels),
         normalized=[label for label, row in rows.items() if row.normalized],
     )  # fmt: skip
