@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "document": set(),
     "space": set(),
     "uri": set(),
+    "origin": set(),
     "study": {"document", "space", "uri"},
     "ledger": set(),
     "row_id": {"ledger"},
@@ -49,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed": {
         *("registry", "study", "ledger", "statistics", "progress", "architectures", "components", "network", "cost"),
         *("data", "training", "evaluation", "catalogue", "tracking", "spool", "document", "space"),
-        *("precision", "ranks", "row_id", "uri"),
+        *("precision", "ranks", "row_id", "uri", "origin"),
     },
     "terminal": {"report"},
     "running": {
@@ -73,7 +74,7 @@ NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotl
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"registry", "document", "space", "study", "ledger", "spool", "statistics", "progress"}
-WITHOUT_TORCH |= {"shipping", "tracking", "report", "row_id", "cluster_check", "uri"}
+WITHOUT_TORCH |= {"shipping", "tracking", "report", "row_id", "cluster_check", "uri", "origin"}
 
 
 @dataclass(frozen=True)
