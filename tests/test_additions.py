@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cnnbench.cli import app
 from typer.testing import CliRunner
 
 from additions import ADDITIONS, ROOT, copy_with, section_of
 from cnnbench.architectures import ARCHITECTURES
+from cnnbench.commands.cli import app
 from cnnbench.components.kinds import COMPONENTS
 from cnnbench.data.readers import DATASETS
 from cnnbench.study.samplers import SAMPLERS
@@ -33,7 +33,7 @@ budget: {trials: 2, epochs: 1}
 WALK = """
 import importlib, json, sys
 from typer.testing import CliRunner
-from cnnbench.cli import app
+from cnnbench.commands.cli import app
 
 done = {}
 for command in json.load(sys.stdin):

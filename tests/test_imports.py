@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "registry": {"errors"},
     "uri": set(),
+    "origin": set(),
     "whole_file": {"errors"},
     "precision": set(),
     "ranks": set(),
@@ -37,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "whole_file", "precision", "ranks", "data", "evaluation"},
     "vocabulary": {"study", "architectures", "components", "data", "training"},
     "trial": {
-        *("whole_file", "precision", "ranks", "ledger", "storage", "study"),
+        *("origin", "whole_file", "precision", "ranks", "ledger", "storage", "study"),
         *("data", "networks", "evaluation", "training"),
     },
     "search": {"uri", "ledger", "study", "components", "data", "training", "vocabulary", "trial"},
@@ -86,7 +87,7 @@ NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotl
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"errors", "registry", "uri", "whole_file", "ledger", "row_id", "statistics", "cluster_check", "study"}
-WITHOUT_TORCH |= {"tracking", "report"}
+WITHOUT_TORCH |= {"tracking", "report", "origin"}
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class Machine(Frozen):
     peak_memory_mb: float
     python: str
     versions: Mapping[str, str]
-    lock: str | None = Field(default=None, description="sha256 of constraints.txt, where the code is a source tree")
+    lock: str | None = Field(default=None, description="sha256 of the code's constraints.txt")
     repeats: Literal["to the bit", "as far as PyTorch can"] | None = Field(
         default=None, description="how far the same seed gives the same result there; None: not recorded"
     )
