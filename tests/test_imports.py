@@ -18,7 +18,8 @@ PACKAGE = SOURCE / "cnnbench"
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
-    "registry": {"errors"},
+    "nearest": set(),
+    "registry": {"errors", "nearest"},
     "uri": set(),
     "origin": set(),
     "whole_file": {"errors"},
@@ -29,9 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "statistics": set(),
     "cluster_check": {"errors"},
     "storage": {"errors"},
-    "study": {"errors", "uri"},
+    "study": {"errors", "nearest", "uri"},
     "architectures": {"errors", "registry"},
-    "components": {"errors", "registry"},
+    "components": {"errors", "nearest", "registry"},
     "data": {"errors", "registry"},
     "networks": {"errors", "registry", "architectures", "components"},
     "evaluation": {"data", "precision", "ranks"},
@@ -43,10 +44,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "search": {"uri", "ledger", "study", "components", "data", "training", "vocabulary", "trial"},
     "protocol": {
-        *("whole_file", "precision", "ledger", "row_id", "statistics", "storage", "study", "vocabulary"),
+        *("nearest", "whole_file", "precision", "ledger", "row_id", "statistics", "storage", "study", "vocabulary"),
         *("architectures", "components", "networks", "evaluation", "training", "trial", "search"),
     },
-    "tracking": {"errors", "uri", "ledger", "study", "trial"},
+    "tracking": {"errors", "nearest", "uri", "ledger", "study", "trial"},
     "distributed": {"errors", "ranks", "storage", "study", "trial", "protocol"},
     "workflows": {
         *("uri", "whole_file", "ledger", "study", "vocabulary", "trial", "search", "protocol", "tracking"),
@@ -54,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "report": {"errors", "ledger", "row_id", "statistics"},
     "commands": {
-        *("errors", "registry", "uri", "whole_file", "ledger", "cluster_check", "storage", "study", "vocabulary"),
+        *("errors", "nearest", "registry", "uri", "whole_file", "ledger", "cluster_check", "storage", "study"),
+        "vocabulary",
         *("architectures", "components", "data", "networks", "protocol", "tracking", "workflows", "report"),
     },
     "__main__": {"commands"},
@@ -80,14 +82,14 @@ IN_THE_REPORT: dict[str, set[str]] = {
 }
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
-BARE = {"errors", "registry", "whole_file", "precision", "ranks"}
+BARE = {"errors", "nearest", "registry", "whole_file", "precision", "ranks"}
 BARE |= {"architectures", "components", "networks", "data", "evaluation", "training"}
 ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision needs the last two
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"errors", "registry", "uri", "whole_file", "ledger", "row_id", "statistics", "cluster_check", "study"}
-WITHOUT_TORCH |= {"tracking", "report", "origin"}
+WITHOUT_TORCH |= {"tracking", "report", "origin", "nearest"}
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cnnbench.errors import UserError
+from cnnbench.nearest import alternatives
 
 T = TypeVar("T")
 
 
 class UnknownName(UserError, KeyError):
-    """A name that no registry entry has; the message lists the names that exist."""
+    """A name that no registry entry has; the message has the nearest that do."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -30,8 +31,10 @@ class Entry(Generic[T]):
 class Registry(Generic[T]):
     """The things of one kind: ``@REGISTRY.register("name", year=2015)`` adds, ``REGISTRY["name"]`` finds."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, listed_by: str) -> None:
+        """listed_by: the command that lists its names, for a message."""
         self.kind = kind
+        self.listed_by = listed_by
         self._entries: dict[str, Entry[T]] = {}
 
     def register(self, name: str, **facts: Any) -> Callable[[T], T]:
@@ -47,7 +50,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> Entry[T]:
         if name not in self._entries:
-            raise UnknownName(f"unknown {self.kind} {name!r}; choose from {', '.join(self._entries)}")
+            raise UnknownName(f"unknown {self.kind} {name!r}; {alternatives(name, self._entries, self.listed_by)}")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -29,7 +29,7 @@ class Catalogue(Registry[Callable[..., nn.Module]]):
 # stands for more than the image.
 # Some have params: stem → how many there are on colour images, of 32 pixels and 10 classes, but with the imagenet stem
 # of 224 and 1,000; a test counts them.
-ARCHITECTURES = Catalogue("architecture")
+ARCHITECTURES = Catalogue("architecture", "cnnbench models")
 
 
 def scaled(channels: int, width: float) -> int:

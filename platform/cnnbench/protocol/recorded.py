@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from cnnbench.ledger import Ledger, Split, TrialRecord
+from cnnbench.nearest import alternatives
 from cnnbench.protocol.freeze import Winner
 from cnnbench.protocol.plan import Row, plan_rows
 from cnnbench.row_id import row_id
@@ -80,8 +81,11 @@ def _finals(path: Path, wanted: str) -> tuple[TrialRecord, ...]:
     for label, finals in rows.items():
         if wanted in (label, row_id(finals)):
             return tuple(finals)
-    known = ", ".join(f"{label} ({row_id(finals)})" for label, finals in rows.items()) or "none: no final has completed"
-    raise StudyError(str(path), [f"row {wanted!r}: not among the rows with finals; choose from {known}"])
+    known = [f"{label} ({row_id(finals)})" for label, finals in rows.items()]
+    instead = (
+        alternatives(wanted, known, f"cnnbench report {path.parent} --format md") if known else "no final has completed"
+    )
+    raise StudyError(str(path), [f"row {wanted!r}: not among the rows with finals; {instead}"])
 
 
 def _need_own_storage(described: Path) -> None:

@@ -48,4 +48,5 @@ class Dataset:
 
 
 # Facts of an entry: image_size in pixels, channels, classes, as the files have them; None: as the user's images are.
-DATASETS: Registry[Dataset] = Registry("data set")
+# Of these also count, a function: root → class → its training images, counted unread.
+DATASETS: Registry[Dataset] = Registry("data set", "cnnbench choices data.dataset")

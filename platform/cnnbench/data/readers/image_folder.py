@@ -48,6 +48,12 @@ def read_test(root: Path, image_size: int | None, channels: int | None) -> Image
     return _read(files, classes, image_size, channels)
 
 
+def count(root: Path) -> dict[str, int]:
+    """Class → images in ``train/``, without opening one. Raises DataError as the readers do."""
+    classes, files = _training_files(root)
+    return {name: sum(label == number for _, label in files) for number, name in enumerate(classes)}
+
+
 File = tuple[Path, int]
 
 
@@ -109,6 +115,6 @@ def _refuse(folder: Path, faults: list[str]) -> None:
         raise DataError(f"{folder}: {len(faults)} faults: " + "; ".join(faults[:NAMED_FAULTS]) + more)
 
 
-DATASETS.register("image_folder", image_size=None, channels=None, classes=None)(
+DATASETS.register("image_folder", image_size=None, channels=None, classes=None, count=count)(
     Dataset(read_train, read_test, read_validation)
 )
