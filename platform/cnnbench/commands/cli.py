@@ -218,10 +218,12 @@ def ui(
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI of the studies on http://127.0.0.1:PORT, for this machine alone."""
+    from cnnbench.study import StorageFolder
     from cnnbench.tracking.tracker import ENVIRONMENT, ui_command
 
-    if tracking_uri is None and not (storage / "mlflow.db").exists():
-        _fail(f"{storage / 'mlflow.db'}: no such file; run a study first, or give --storage")
+    database = StorageFolder(storage).mlflow_database
+    if tracking_uri is None and not database.exists():
+        _fail(f"{database}: no such file; run a study first, or give --storage")
     try:
         command = ui_command(tracking_uri, storage, port)
     except ValueError as error:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cnnbench.errors import UserError
+from cnnbench.study.folder import StudyFolder
 from cnnbench.study.space import KnobLike, Space, Value
 
 SLUG = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
@@ -177,6 +178,6 @@ class Study(Part):
     tree: Mapping[str, Any] = Field(default_factory=dict, exclude=True)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> StudyFolder:
         """``<storage>/<study>``: ledger, Optuna's store, checkpoints, spool."""
-        return Path(self.storage).expanduser() / self.study
+        return StudyFolder(Path(self.storage).expanduser() / self.study, self.shared_storage)
