@@ -148,9 +148,9 @@ class Table:
         self.study = study(folder, trials, epochs, workers)
         rows = plan_rows(self.study, channels=material.channels, classes=len(material.classes))
         spaces = {label: row.space for label, row in rows.items()}
-        search = Search(self.study.search, trials, spaces, self.study.folder / "optuna.journal")
+        search = Search(self.study.search, trials, spaces, self.study.folder.optuna_journal)
         self.tracking, self.clock = Tracking(self.study, resolved(self.study)), Clock(workers)
-        ledger = Ledger(self.study.folder / "ledger.jsonl")
+        ledger = Ledger(self.study.folder.ledger)
         recorder = Recorder(self.study, ledger, [self.tracking, self.clock])
         self.phase = SearchPhase(self.study, rows, recorder, search)
         self.phase.begin(0.0, lambda: material)

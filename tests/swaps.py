@@ -49,7 +49,7 @@ class Simulated:
         self.split = Split(
             dataset="digits", train=80, validation=20, test=None, seed=0, data_checksum="a", split_checksum="b"
         )
-        self.recorder = Recorder(self.study, Ledger(self.study.folder / "ledger.jsonl"), [])
+        self.recorder = Recorder(self.study, Ledger(self.study.folder.ledger), [])
         self.trained: list[TrialSpec] = []
 
     @property

@@ -112,7 +112,7 @@ def test_effects_want_finished_finals_and_say_how_to_get_them(tmp_path):
     wanted = r"^simulated: finals: not complete; run `cnnbench run 'a study.yaml'` first$"
     with pytest.raises(StudyError, match=wanted):
         conduct_effects(new.study, Heard(), [], "a study.yaml")
-    assert not new.study.folder.exists()
+    assert not new.study.folder.path.exists()
     new.train(FinalsPhase(new.study, new.rows, new.recorder, new.winners, range(1000, 1005)))
     with pytest.raises(StudyError, match=wanted):
         conduct_effects(new.study, Heard(), [], "a study.yaml")
@@ -262,4 +262,4 @@ def test_the_leaderboard_and_what_is_left_to_run_do_not_see_effects(done):
 
 
 def test_the_ledger_gives_effects_back(done):
-    assert list(Ledger(done.study.folder / "ledger.jsonl").read().records) == done.records
+    assert list(Ledger(done.study.folder.ledger).read().records) == done.records

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from cnnbench.ledger import Ledger
-from cnnbench.protocol.mirror import Mirror, mirrors, shared_place
+from cnnbench.protocol.mirror import Mirror, mirrors
 from cnnbench.search.search import Proposal
-from cnnbench.storage.remote import Place, RemoteError, below, parent_and_name
-from cnnbench.study import Study, StudyError, parse
+from cnnbench.storage.remote import Place, RemoteError
+from cnnbench.study import Study, StudyError, StudyFolder, parse
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.trial.remote_checkpoint import RemoteCheckpoint, checkpoint_at
+from cnnbench.uri import below, parent_and_name
 from cnnbench.vocabulary import vocabulary
 from s3_server import BUCKET, s3_server
 from trials import record
@@ -93,9 +94,11 @@ def test_a_damaged_checkpoint_is_not_used(uri: str) -> None:
 
 
 def test_without_a_uri_checkpoints_lie_in_the_storage_folder(tmp_path: Path, uri: str) -> None:
-    assert shared_place(study(tmp_path, None), "checkpoints/t.ckpt") == str(tmp_path / "s/checkpoints/t.ckpt")
+    own, shared = study(tmp_path, None).folder, study(tmp_path, uri).folder
+    assert own.shared(own.checkpoint("t")) == str(tmp_path / "s/checkpoints/t.ckpt")
     assert type(checkpoint_at(str(tmp_path / "t.ckpt"))) is CheckpointFile
-    assert shared_place(study(tmp_path, uri), "checkpoints/t.ckpt") == f"{uri}/s/checkpoints/t.ckpt"
+    assert shared.shared(shared.checkpoint("t")) == f"{uri}/s/checkpoints/t.ckpt"
+    assert (own.shared(own.path), shared.shared(shared.path)) == (str(tmp_path / "s"), f"{uri}/s")
 
 
 def _run(folder: Path, uri: str, count: int) -> tuple[Ledger, list[str]]:
@@ -141,7 +144,7 @@ def test_two_runs_of_one_name_are_not_mixed(tmp_path: Path, uri: str) -> None:
 def test_a_mirror_that_is_down_holds_up_nothing_and_catches_up(tmp_path: Path) -> None:
     said: list[str] = []
     shared = tmp_path / "shared"
-    mirror = Mirror(Place(shared.as_uri()), tmp_path / "s", said.append)
+    mirror = Mirror(Place(shared.as_uri()), StudyFolder(tmp_path / "s"), said.append)
     shutil.rmtree(shared)
     shared.write_text("a file where the folder should be")
     done = [record(Proposal("lenet5", index, {"lr": 0.1}), [0.5]) for index in range(3)]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic import dataclasses as checked
 
 from cnnbench.errors import UserError
+from cnnbench.whole_file import damaged_name
 
 SCHEMA: Literal[1] = 1
 _CURRENT = f'{{"schema_version":{SCHEMA},'.encode()  # how a line of this version begins
@@ -238,7 +239,7 @@ class Ledger:
         end = text.rfind(b"\n") + 1
         if end == len(text):
             return None
-        beside = self.path.with_name(self.path.name + ".damaged")
+        beside = damaged_name(self.path)
         with open(beside, "ab") as file:
             file.write(text[end:] + b"\n")
         os.truncate(self.path, end)

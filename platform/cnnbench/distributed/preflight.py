@@ -22,13 +22,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import cnnbench
 from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local
 from cnnbench.distributed.interruption import pause
-from cnnbench.protocol.mirror import shared_place
 from cnnbench.storage.remote import Place, RemoteError
-from cnnbench.study import Study
+from cnnbench.study import Study, StudyFolder
 from cnnbench.trial import machine
 
 ANSWER_S = 180.0  # a node's first process imports torch, from a cold disk
-FOLDER = "nodes"  # below the study's own place: a file a node
+FOLDER = StudyFolder(Path()).nodes.name  # below the study's own place: a file a node
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def preflight(study: Study, share: Share, say: Callable[[str], None], interrupte
 
 def storage_of(study: Study) -> Place:
     """What all nodes share, as a URI."""
-    place = shared_place(study, "")
+    place = study.folder.shared(study.folder.path)
     return Place(place if "://" in place else Path(place).as_uri())
 
 

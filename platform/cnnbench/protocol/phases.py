@@ -9,7 +9,6 @@ from typing import Any, Literal
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.protocol import controls
 from cnnbench.protocol.freeze import Winner
-from cnnbench.protocol.mirror import shared_place
 from cnnbench.protocol.plan import Row
 from cnnbench.protocol.recorder import Recorder
 from cnnbench.search.configuration import hyperparameters, put_in
@@ -82,6 +81,7 @@ class Phase:
     def _spec(
         self, row: Row, trial_id: str, index: int, values: Mapping[str, Value], seed: int, stop_epoch: int | None
     ) -> TrialSpec:
+        folder = self._study.folder
         return TrialSpec(
             trial_id=trial_id,
             stage=self.stage,
@@ -96,7 +96,7 @@ class Phase:
             stop_epoch=stop_epoch,
             precision=row.precision,
             channels_last=row.channels_last,
-            checkpoint=shared_place(self._study, f"checkpoints/{trial_id}.ckpt"),
+            checkpoint=folder.shared(folder.checkpoint(trial_id)),
             checkpoint_every_s=self._study.checkpoint_every_s,
             workers=self.workers,
             cpus=self._study.resources.cpus,

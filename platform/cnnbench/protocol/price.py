@@ -51,4 +51,4 @@ def predict(study: Study, rates: Mapping[str, float | None], train: int, held: i
 def write_prediction(study: Study, rates: Mapping[str, float | None], searching: Material) -> None:
     """Writes ``prediction.json`` beside the ledger."""
     predicted = predict(study, rates, len(searching.train_labels), len(searching.held_labels))
-    write_whole(study.folder / "prediction.json", json.dumps(predicted, indent=2) + "\n")
+    write_whole(study.folder.prediction, json.dumps(predicted, indent=2) + "\n")

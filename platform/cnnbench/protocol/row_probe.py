@@ -65,7 +65,7 @@ def choose_precision(
     """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now.
     each: calls a function where trials will run, once with each of some arguments (``Session.each``); records: what the
     study has trained so far, which decides where the file that says it is lost."""
-    path = study.folder / "precision.json"
+    path = study.folder.precision
     known = read_json(path, say, using="what the ledger's records say, and a new probe for the rest")
     known = _known_by(records) if known is None else known
     unknown = [label for label in rows if label not in known]
@@ -86,5 +86,5 @@ def _known_by(records: Sequence[TrialRecord]) -> dict[str, Any]:
 
 def probed_rates(study: Study) -> dict[str, float | None]:
     """Row label → images per second, as ``choose_precision`` wrote them down."""
-    known: dict[str, Any] = json.loads((study.folder / "precision.json").read_text())
+    known: dict[str, Any] = json.loads(study.folder.precision.read_text())
     return {label: rate_of(probed) for label, probed in known.items()}

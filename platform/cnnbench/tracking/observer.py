@@ -5,7 +5,7 @@ from typing import Any
 
 from cnnbench.ledger import EpochPoint, Ledger, TrialRecord
 from cnnbench.study import Study
-from cnnbench.tracking.spool import CURSOR, SPOOL, is_behind
+from cnnbench.tracking.spool import is_behind
 from cnnbench.tracking.tracker import Shipped, Tracker, default_uri
 from cnnbench.trial.spec import Progress
 
@@ -25,8 +25,10 @@ class Tracking:
     def _open(self) -> Tracker:
         if self._tracker is None:
             flat = {"dataset": self._study.data.dataset, **self._settings["budget"], **self._settings["search"]}
-            self._tracker = Tracker(self._study.tracking_uri, self._study.study, self._study.folder, parent_params=flat)
-            self._tracker.complete(Ledger(self._study.folder / "ledger.jsonl").read().records)
+            self._tracker = Tracker(
+                self._study.tracking_uri, self._study.study, self._study.folder.path, parent_params=flat
+            )
+            self._tracker.complete(Ledger(self._study.folder.ledger).read().records)
         return self._tracker
 
     def started(self, progress: Progress) -> None:
@@ -68,5 +70,5 @@ class Tracking:
 
     def _is_behind(self) -> bool:
         folder = self._study.folder
-        uri = self._study.tracking_uri or default_uri(folder.parent)
-        return is_behind(folder / SPOOL, folder / CURSOR, uri)
+        uri = self._study.tracking_uri or default_uri(folder.storage.path)
+        return is_behind(folder.spool, folder.cursor, uri)

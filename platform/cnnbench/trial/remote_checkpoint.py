@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cnnbench.storage.remote import Place, RemoteError, parent_and_name
+from cnnbench.storage.remote import Place, RemoteError
 from cnnbench.training.checkpoints import BadCheckpoint, CheckpointFile, epoch_of, packed, unpacked
+from cnnbench.uri import parent_and_name
 from cnnbench.whole_file import WriteError
 
 log = logging.getLogger(__name__)

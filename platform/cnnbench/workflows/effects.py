@@ -31,7 +31,7 @@ def conduct_effects(
     finals are not complete, and what ``conduct`` raises."""
     run = shlex.join(["cnnbench", "run", study_file])
     first = StudyError(study.study, [f"finals: not complete; run `{run}` first"])
-    if not (study.folder / "ledger.jsonl").exists():
+    if not study.folder.ledger.exists():
         raise first
     sources = open_sources(study.data)
     searching = sources.for_search()
@@ -42,7 +42,7 @@ def conduct_effects(
         if not study_is_done(study, rows, reading.records):
             raise first
         continue_study(study, reading.records, searching, view)
-        winners = freeze(list(rows), reading.records, study.folder / "frozen.json")
+        winners = freeze(list(rows), reading.records, study.folder.frozen)
         paired = {record.row for record in reading.records if record.stage == "final" and record.test}
         winners = {row: winner for row, winner in winners.items() if row in paired}
         plan = plan_variants(study, rows, winners)

@@ -61,7 +61,7 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
                 here.run(SearchPhase(study, rows, recorder, search))
                 for row in search.given_up:
                     view.say(f"{row}: given up before its budget was spent: {FEW_ADMITTED}")
-            winners = freeze(list(rows), recorder.records, study.folder / "frozen.json")
+            winners = freeze(list(rows), recorder.records, study.folder.frozen)
             if winners:
                 seeds = range(study.finals.first_seed, study.finals.first_seed + study.finals.seeds)
                 here.run(
@@ -75,7 +75,7 @@ def search_of(study: Study, rows: Mapping[str, Row], material: Material, records
     """The study's search, with what the records of an earlier run say of it."""
     return Search(
         study.search, study.budget.trials, {label: row.space for label, row in rows.items()},
-        study.folder / "optuna.journal", [record for record in records if record.stage == "search"],
+        study.folder.optuna_journal, [record for record in records if record.stage == "search"],
         admission(study, rows), study.budget.limit,
         validation_images=len(material.held_labels), trial_images=study.budget.epochs * len(material.train_labels),
         normalized=[label for label, row in rows.items() if row.normalized],
