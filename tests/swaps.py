@@ -9,7 +9,7 @@ from typing import Any
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.protocol.freeze import Winner
 from cnnbench.protocol.phases import FinalsPhase, Phase
-from cnnbench.protocol.plan import Row, plan_rows
+from cnnbench.protocol.plan import PlannedRow, plan_rows
 from cnnbench.protocol.recorder import Recorder
 from cnnbench.protocol.swapped import EffectsPhase, measurements, tunings
 from cnnbench.protocol.variants import Variants, plan_variants
@@ -43,7 +43,7 @@ class Simulated:
     ) -> None:
         text = STUDY.format(architectures=architectures, components=components, storage=folder)
         self.study: Study = parse(text, vocabulary())
-        self.rows: dict[str, Row] = plan_rows(self.study, channels=1, classes=10)
+        self.rows: dict[str, PlannedRow] = plan_rows(self.study, channels=1, classes=10)
         values = {"lr": 0.1, "schedule": "constant", **(values or {})}
         self.winners = {row: Winner(row, f"{row}-000", 0.9, 5, values) for row in self.rows}
         self.split = Split(

@@ -44,7 +44,7 @@ from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import COMPONENTS
 from cnnbench.data.readers import DATASETS
 from cnnbench.trial import study_images
-from cnnbench.trial.isolation import Secluded, seclude
+from cnnbench.trial.isolation import OutOfReach, isolate
 from cnnbench.search.search import make_sampler
 from cnnbench.study import Search
 from cnnbench.study.samplers import SAMPLERS
@@ -54,16 +54,16 @@ kmnist = DATASETS["kmnist"].thing
 images = [[*split.pixels.shape] for split in (kmnist.load_train(), kmnist.load_test())]
 sampler = type(make_sampler(Search(sampler="qmc"), 0)).__name__
 
-seclude()
+isolate()
 refused = []
 for module in ("cnnbench.data.readers.kmnist", "cnnbench.data.readers", study_images.__name__, "cnnbench.data.images"):
     try:
         importlib.import_module(module)
-    except Secluded:
+    except OutOfReach:
         refused.append(module)
 try:
     from cnnbench.data import readers
-except Secluded:
+except OutOfReach:
     refused.append("from cnnbench.data import readers")
 json.dump([done, names, images, sampler, refused], open("walked.json", "w"))
 """

@@ -10,7 +10,7 @@ from cnnbench.networks.cost import measure
 from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.constraints import admission
 from cnnbench.protocol.plan import plan_rows
-from cnnbench.search.search import Search
+from cnnbench.search.search import StudySearch
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.vocabulary import vocabulary
 
@@ -45,7 +45,7 @@ def test_no_configuration_above_a_limit_is_proposed_and_those_below_are(what, tm
     rows = plan_rows(limited, channels=1, classes=10)
     spaces = {label: row.space for label, row in rows.items()}
     admits = admission(limited, rows)
-    search = Search(limited.search, limited.budget.trials, spaces, tmp_path / "optuna.journal", (), admits)
+    search = StudySearch(limited.search, limited.budget.trials, spaces, tmp_path / "optuna.journal", (), admits)
     proposed = []
     while (proposal := search.ask()) is not None:
         proposed.append(proposal.values["attention"])

@@ -27,8 +27,8 @@ from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import Split
 from cnnbench.networks.spec import NetworkSpec
 from cnnbench.study import Resources
-from cnnbench.trial.images import Material
-from cnnbench.trial.spec import MaterialRef, Progress, TrialSpec
+from cnnbench.trial.images import TrialImages
+from cnnbench.trial.spec import Progress, TrialImagesRef, TrialSpec
 
 pytestmark = pytest.mark.ray
 
@@ -109,12 +109,12 @@ def _spec(folder: Path, name: str) -> TrialSpec:
     )  # fmt: skip
 
 
-def _material() -> Material:
+def _material() -> TrialImages:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 1, 16, 16), np.uint8)
     labels = np.arange(32) % 2
     split = Split(dataset="digits", train=32, validation=32, test=None, seed=0, data_checksum="a", split_checksum="b")
     images = Images(torch.from_numpy(pixels), torch.from_numpy(labels), ("a", "b"))
-    return Material(pixels, labels, pixels, labels, images.classes, Normalization.of(images), split)
+    return TrialImages(pixels, labels, pixels, labels, images.classes, Normalization.of(images), split)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             too_much = placement_group([{"CPU": 500.0}, {"CPU": 500.0}])
             stage.waited_for = waited_for()
             remove_placement_group(too_much)
-            ref = MaterialRef(ray.put(_material()))
+            ref = TrialImagesRef(ray.put(_material()))
             placement = cluster.Share(workers=2, cpus=1, gpus=0).placement()
             run_stage(
                 stage, distributed_trials(ref, str(folder / "train")), resources=placement, concurrent=1,

@@ -10,13 +10,13 @@ import torch
 from cnnbench.networks import cost
 from cnnbench.networks.build import build
 from cnnbench.networks.spec import NetworkSpec
-from cnnbench.protocol.plan import Row, over_limit
+from cnnbench.protocol.plan import PlannedRow, over_limit
 from cnnbench.search.configuration import put_in
 from cnnbench.search.search import Admits
 from cnnbench.study import Constraints, Study
 
 
-def admission(study: Study, rows: Mapping[str, Row]) -> Admits | None:
+def admission(study: Study, rows: Mapping[str, PlannedRow]) -> Admits | None:
     """Says of a row's configuration whether it is within the study's limits; None where it sets none."""
     if study.constraints == Constraints():
         return None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from cnnbench.precision import Precision
-from cnnbench.protocol.plan import Row, check_budget, plan_rows, searched_names
+from cnnbench.protocol.plan import PlannedRow, check_budget, plan_rows, searched_names
 from cnnbench.protocol.price import predict
 from cnnbench.protocol.row_probe import probe_network, rate_of
 from cnnbench.study import Study
@@ -55,7 +55,7 @@ def _limit(study: Study) -> str:
     return f", each architecture at most {amount:,.0f} {unit.replace('_', '-')}"
 
 
-def _line(row: Row, probed: Mapping[str, Any], predicted: Mapping[str, float] | None) -> str:
+def _line(row: PlannedRow, probed: Mapping[str, Any], predicted: Mapping[str, float] | None) -> str:
     precision = str(Precision(probed["dtype"], probed["channels_last"]))
     start = f"{row.label:24}{row.cost['params']:>12,}{row.cost['macs']:>14,}  {precision:20}"
     out = f"  without {', '.join(row.left_out)}" if row.left_out else ""

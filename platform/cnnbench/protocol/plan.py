@@ -21,7 +21,7 @@ from cnnbench.vocabulary import ORIGINAL
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedRow:
     """One leaderboard row as planned. ``space`` lacks the component kinds in ``left_out``, for which the architecture
     has no site. ``cost`` is that of the original network, ``normalized`` whether it has normalisations."""
 
@@ -37,7 +37,7 @@ class Row:
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
 
-    def with_precision(self, dtype: Literal["fp32", "bf16"], channels_last: bool) -> "Row":
+    def with_precision(self, dtype: Literal["fp32", "bf16"], channels_last: bool) -> "PlannedRow":
         return replace(self, precision=dtype, channels_last=channels_last)
 
     def unknown_machine(self, spec: TrialSpec) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Row:
         }  # fmt: skip
 
 
-def plan_rows(study: Study, *, channels: int, classes: int) -> dict[str, Row]:
+def plan_rows(study: Study, *, channels: int, classes: int) -> dict[str, PlannedRow]:
     """Row label → row, in the study's order. Raises StudyError with everything that can't work."""
     rows, errors = {}, []
     for number, architecture in enumerate(study.architectures):
@@ -90,7 +90,7 @@ class _Unfit(Exception):
     """Why a row can't be built: one line each."""
 
 
-def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> Row:
+def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> PlannedRow:
     network = NetworkSpec(
         architecture.name, classes=classes, channels=channels, image_size=study.data.image_size,
         stem=architecture.stem, width=architecture.width, depth=architecture.depth,
@@ -127,7 +127,7 @@ def _plan(study: Study, architecture: Architecture, channels: int, classes: int)
     over = over_limit(study.constraints, measured)
     if over:
         raise _Unfit([f"{over}; leave this architecture out, or give it a smaller width"])
-    return Row(
+    return PlannedRow(
         label=architecture.row,
         network=network,
         year=facts["year"],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.study import Study
 from cnnbench.trial.machine import commit
 from cnnbench.trial.remote_checkpoint import checkpoint_at
@@ -36,7 +36,7 @@ class Recorder:
     may_write: Callable[[], None] = lambda: None  # raises if the study is another process's by now
 
     def write(
-        self, progress: Progress, row: Row, split: Split, status: str, reason: str, end: Mapping[str, Any]
+        self, progress: Progress, row: PlannedRow, split: Split, status: str, reason: str, end: Mapping[str, Any]
     ) -> TrialRecord:
         """The record of a trial that ended, whose checkpoint is not needed any more."""
         record = self._record(progress, row, split, status, reason, end)
@@ -53,7 +53,7 @@ class Recorder:
             observer.finished(record)
 
     def _record(
-        self, progress: Progress, row: Row, split: Split, status: str, reason: str, end: Mapping[str, Any]
+        self, progress: Progress, row: PlannedRow, split: Split, status: str, reason: str, end: Mapping[str, Any]
     ) -> TrialRecord:
         spec, facts = progress.spec, progress.facts
         network = spec.network

@@ -10,7 +10,7 @@ from cnnbench.ledger import TrialRecord
 from cnnbench.networks.build import build
 from cnnbench.networks.spec import NetworkSpec
 from cnnbench.precision import COMBINATIONS, Precision
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.probe import probe
@@ -59,9 +59,9 @@ def rate_of(probed: Mapping[str, Any]) -> float | None:
 
 
 def choose_precision(
-    study: Study, rows: Mapping[str, Row], each: Callable[..., list[dict[str, Any]]], *,
+    study: Study, rows: Mapping[str, PlannedRow], each: Callable[..., list[dict[str, Any]]], *,
     records: Sequence[TrialRecord] = (), say: Callable[[str], None] = lambda line: None,
-) -> dict[str, Row]:  # fmt: skip
+) -> dict[str, PlannedRow]:  # fmt: skip
     """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now.
     each: calls a function where trials will run, once with each of some arguments (``Session.each``); records: what the
     study has trained so far, which decides where the file that says it is lost."""

@@ -13,7 +13,7 @@ from cnnbench.components.trace import trace
 from cnnbench.networks import cost
 from cnnbench.networks.build import build
 from cnnbench.protocol.freeze import Winner
-from cnnbench.protocol.plan import Row, over_limit
+from cnnbench.protocol.plan import PlannedRow, over_limit
 from cnnbench.search.configuration import put_in
 from cnnbench.study import Study, StudyError
 from cnnbench.study.space import Choice, Value, values_of, walk
@@ -37,11 +37,11 @@ class Variants:
     """The plan: what to train, the rows with their sites counted, and in words what is left out."""
 
     variants: tuple[Variant, ...]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, PlannedRow]
     left_out: tuple[str, ...]
 
 
-def plan_variants(study: Study, rows: Mapping[str, Row], winners: Mapping[str, Winner]) -> Variants:
+def plan_variants(study: Study, rows: Mapping[str, PlannedRow], winners: Mapping[str, Winner]) -> Variants:
     """Every value of every wanted component, but those that a configuration has already, and those that it can't take.
 
     Raises StudyError where nothing is wanted.
@@ -96,7 +96,7 @@ def complete_schedule(name: str, epochs: int) -> dict[str, Value]:
 class _Planner:
     """Builds one row's frozen configuration with a component swapped."""
 
-    def __init__(self, study: Study, row: Row, winner: Winner, left_out: list[str]) -> None:
+    def __init__(self, study: Study, row: PlannedRow, winner: Winner, left_out: list[str]) -> None:
         self._study, self._row, self._winner, self._left_out = study, row, winner, left_out
         self._components = put_in(winner.values)
         self._reports: dict[tuple[str, Value], KindReport | str] = {}

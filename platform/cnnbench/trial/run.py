@@ -23,7 +23,7 @@ from cnnbench.training.outcome import Diverged, EpochMetrics
 from cnnbench.training.recipe import Recipe
 from cnnbench.training.repeatable import make_repeatable
 from cnnbench.trial import machine
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.trial.remote_checkpoint import checkpoint_at
 from cnnbench.trial.spec import TrialSpec, payload
 
@@ -34,7 +34,7 @@ Report = Callable[[dict[str, str]], None]
 _placed: dict[str, tuple[Images, Images]] = {}  # a warm process keeps its images, on the device, between trials
 
 
-def _images(material: Material, device: torch.device) -> tuple[Images, Images]:
+def _images(material: TrialImages, device: torch.device) -> tuple[Images, Images]:
     key = f"{material.split.model_dump_json()}/{device}"
     if key not in _placed:
         _placed.clear()
@@ -44,7 +44,7 @@ def _images(material: Material, device: torch.device) -> tuple[Images, Images]:
     return _placed[key]
 
 
-def run_trial(spec: TrialSpec, material: Material, device: torch.device, report: Report) -> None:
+def run_trial(spec: TrialSpec, material: TrialImages, device: torch.device, report: Report) -> None:
     """Runs one trial to its end and reports: each epoch, and ``end`` with the status, which the last of all epochs
     comes with where no test is left to do. Any error that is not Diverged is raised; it scores on the validation
     images, or, as a final does, on the test images, once, at its end."""
@@ -106,7 +106,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
 
 
 def _test(
-    built: torch.nn.Module, held: Images, material: Material, device: torch.device, precision: Precision
+    built: torch.nn.Module, held: Images, material: TrialImages, device: torch.device, precision: Precision
 ) -> dict[str, Any]:
     result = evaluate(
         built, held, normalization=material.normalization, device=device, precision=precision, ranks=Ranks.current()

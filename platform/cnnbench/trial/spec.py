@@ -11,7 +11,7 @@ Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class MaterialRef:
+class TrialImagesRef:
     """Where the stage's material lies in Ray's object store; inside an object, so that Ray hands on the reference."""
 
     ref: Any

@@ -11,14 +11,14 @@ from cnnbench.protocol.done import finals_begun, study_is_done
 from cnnbench.protocol.freeze import freeze
 from cnnbench.protocol.mirror import mirrors
 from cnnbench.protocol.phases import ControlsPhase, FinalsPhase, SearchPhase
-from cnnbench.protocol.plan import Row, check_budget, plan_rows
+from cnnbench.protocol.plan import PlannedRow, check_budget, plan_rows
 from cnnbench.protocol.price import write_prediction
 from cnnbench.protocol.recorder import Observer, Recorder
 from cnnbench.protocol.row_probe import choose_precision, probed_rates
 from cnnbench.search import optuna_store
-from cnnbench.search.search import Search
+from cnnbench.search.search import StudySearch
 from cnnbench.study import Study
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.trial.study_images import open_sources
 from cnnbench.workflows.continuation import continue_study, opened
 
@@ -30,7 +30,7 @@ class Conducted:
     """A finished study: its records, and the facts that the report tells."""
 
     records: tuple[TrialRecord, ...]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, PlannedRow]
 
 
 def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover: bool = False) -> Conducted:
@@ -71,9 +71,11 @@ def conduct(study: Study, view: View, observers: Sequence[Observer], *, takeover
     return Conducted(tuple(recorder.records), rows)
 
 
-def search_of(study: Study, rows: Mapping[str, Row], material: Material, records: Sequence[TrialRecord]) -> Search:
+def search_of(
+    study: Study, rows: Mapping[str, PlannedRow], material: TrialImages, records: Sequence[TrialRecord]
+) -> StudySearch:
     """The study's search, with what the records of an earlier run say of it."""
-    return Search(
+    return StudySearch(
         study.search, study.budget.trials, {label: row.space for label, row in rows.items()},
         study.folder.optuna_journal, [record for record in records if record.stage == "search"],
         admission(study, rows), study.budget.limit,
