@@ -157,7 +157,7 @@ def test_an_added_data_set_and_an_added_sampler_are_what_their_code_says(walked)
 
 
 def test_an_added_data_set_is_out_of_a_trials_reach_by_where_it_stands(walked):
-    """Also where its process had read it before; test_seclusion.py has a trial try."""
+    """Also where its process had read it before; test_isolation.py has a trial try."""
     assert walked.refused == [
         *("cnnbench.data.readers.kmnist", "cnnbench.data.readers", "cnnbench.trial.study_images"),
         "from cnnbench.data import readers",
