@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cnnbench.cli import app
 from typer.testing import CliRunner
 
 from additions import ADDITIONS, ROOT, copy_with, section_of
 from cnnbench.architectures import ARCHITECTURES
+from cnnbench.commands.cli import app
 from cnnbench.components.kinds import COMPONENTS
 from cnnbench.data.readers import DATASETS
 from cnnbench.study.samplers import SAMPLERS
@@ -33,7 +33,7 @@ budget: {trials: 2, epochs: 1}
 WALK = """
 import importlib, json, sys
 from typer.testing import CliRunner
-from cnnbench.cli import app
+from cnnbench.commands.cli import app
 
 done = {}
 for command in json.load(sys.stdin):
@@ -44,7 +44,7 @@ from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import COMPONENTS
 from cnnbench.data.readers import DATASETS
 from cnnbench.trial import study_images
-from cnnbench.trial.isolation import Secluded, seclude
+from cnnbench.trial.isolation import OutOfReach, isolate
 from cnnbench.search.search import make_sampler
 from cnnbench.study import Search
 from cnnbench.study.samplers import SAMPLERS
@@ -54,16 +54,16 @@ kmnist = DATASETS["kmnist"].thing
 images = [[*split.pixels.shape] for split in (kmnist.load_train(), kmnist.load_test())]
 sampler = type(make_sampler(Search(sampler="qmc"), 0)).__name__
 
-seclude()
+isolate()
 refused = []
 for module in ("cnnbench.data.readers.kmnist", "cnnbench.data.readers", study_images.__name__, "cnnbench.data.images"):
     try:
         importlib.import_module(module)
-    except Secluded:
+    except OutOfReach:
         refused.append(module)
 try:
     from cnnbench.data import readers
-except Secluded:
+except OutOfReach:
     refused.append("from cnnbench.data import readers")
 json.dump([done, names, images, sampler, refused], open("walked.json", "w"))
 """
@@ -157,7 +157,7 @@ def test_an_added_data_set_and_an_added_sampler_are_what_their_code_says(walked)
 
 
 def test_an_added_data_set_is_out_of_a_trials_reach_by_where_it_stands(walked):
-    """Also where its process had read it before; test_seclusion.py has a trial try."""
+    """Also where its process had read it before; test_isolation.py has a trial try."""
     assert walked.refused == [
         *("cnnbench.data.readers.kmnist", "cnnbench.data.readers", "cnnbench.trial.study_images"),
         "from cnnbench.data import readers",

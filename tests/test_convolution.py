@@ -16,6 +16,7 @@ from cnnbench.components.trace import trace
 from cnnbench.networks.build import build
 from cnnbench.networks.cost import measure
 from cnnbench.networks.description import describe
+from cnnbench.networks.spec import NetworkSpec
 from nested_loops import convolve
 
 CONVOLUTIONS = COMPONENTS["convolution"]
@@ -298,7 +299,7 @@ def test_all_maps_keep_their_sizes_in_every_kind_of_network(name: str):
     options |= {"depth": 0.25} if name.startswith("resnet") else {}
     image = (3, 64, 64)
     with torch.device("meta"):
-        plain, _ = build(name, **options)
+        plain, _ = build(NetworkSpec(name, **options))
     before = shapes(plain, image)
     for value in ("kernel_7", "dilation_2"):
         swapped, report = swap(plain, {"convolution": value}, image)
@@ -313,7 +314,14 @@ def shapes(network: nn.Module, image: tuple[int, int, int]) -> dict[str, tuple[i
 def test_a_network_with_new_convolutions_trains_a_step():
     torch.manual_seed(0)
     network, report = build(
-        "resnet20", classes=5, channels=3, image_size=16, depth=1 / 3, components={"convolution": "depthwise_separable"}
+        NetworkSpec(
+            "resnet20",
+            classes=5,
+            channels=3,
+            image_size=16,
+            depth=1 / 3,
+            components={"convolution": "depthwise_separable"},
+        )
     )
     assert report.components["convolution"].sites == 6
     network.train()(torch.randn(4, 3, 16, 16)).sum().backward()

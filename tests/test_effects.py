@@ -83,7 +83,7 @@ def test_learning_rates_are_tuned_on_validation_images_and_effects_measured_with
     assert len(tuning) == 3 * 3 and len(measured) == 3 * 6
     assert all(spec.on_validation and spec.stop_epoch is None for spec in tuning)
     assert {spec.seed for spec in tuning} == {0}
-    rates = [spec.hyperparameters["lr"] for spec in tuning if spec.components["activation"] == "tanh"]
+    rates = [spec.hyperparameters["lr"] for spec in tuning if spec.network.components["activation"] == "tanh"]
     assert rates == pytest.approx([0.03, 0.1, 0.3])
     finals = {spec.index: spec for spec in done.trained if spec.stage == "final"}
     for spec in measured:
@@ -112,7 +112,7 @@ def test_effects_want_finished_finals_and_say_how_to_get_them(tmp_path):
     wanted = r"^simulated: finals: not complete; run `cnnbench run 'a study.yaml'` first$"
     with pytest.raises(StudyError, match=wanted):
         conduct_effects(new.study, Heard(), [], "a study.yaml")
-    assert not new.study.folder.exists()
+    assert not new.study.folder.path.exists()
     new.train(FinalsPhase(new.study, new.rows, new.recorder, new.winners, range(1000, 1005)))
     with pytest.raises(StudyError, match=wanted):
         conduct_effects(new.study, Heard(), [], "a study.yaml")
@@ -262,4 +262,4 @@ def test_the_leaderboard_and_what_is_left_to_run_do_not_see_effects(done):
 
 
 def test_the_ledger_gives_effects_back(done):
-    assert list(Ledger(done.study.folder / "ledger.jsonl").read().records) == done.records
+    assert list(Ledger(done.study.folder.ledger).read().records) == done.records

@@ -21,14 +21,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nearest": set(),
     "registry": {"errors", "nearest"},
     "uri": set(),
+    "origin": set(),
     "whole_file": {"errors"},
     "precision": set(),
     "ranks": set(),
-    "ledger": {"errors"},
+    "ledger": {"errors", "whole_file"},
     "row_id": {"ledger"},
     "statistics": set(),
     "cluster_check": {"errors"},
-    "storage": {"errors"},
+    "storage": {"errors", "uri"},
     "study": {"errors", "nearest", "uri"},
     "architectures": {"errors", "registry"},
     "components": {"errors", "nearest", "registry"},
@@ -38,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "whole_file", "precision", "ranks", "data", "evaluation"},
     "vocabulary": {"study", "architectures", "components", "data", "training"},
     "trial": {
-        *("whole_file", "precision", "ranks", "ledger", "storage", "study"),
+        *("uri", "origin", "whole_file", "precision", "ranks", "ledger", "storage", "study"),
         *("data", "networks", "evaluation", "training"),
     },
     "search": {"uri", "ledger", "study", "components", "data", "training", "vocabulary", "trial"},
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("uri", "whole_file", "ledger", "study", "vocabulary", "trial", "search", "protocol", "tracking"),
         "distributed",
     },
-    "report": {"errors", "ledger", "row_id", "statistics"},
+    "report": {"errors", "ledger", "row_id", "statistics", "study"},
     "commands": {
         *("errors", "nearest", "registry", "uri", "whole_file", "ledger", "cluster_check", "storage", "study"),
         "vocabulary",
@@ -88,7 +89,7 @@ NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotl
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"errors", "registry", "uri", "whole_file", "ledger", "row_id", "statistics", "cluster_check", "study"}
-WITHOUT_TORCH |= {"nearest", "tracking", "report"}
+WITHOUT_TORCH |= {"tracking", "report", "origin", "nearest"}
 
 
 @dataclass(frozen=True)

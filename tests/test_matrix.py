@@ -8,6 +8,7 @@ from torch import nn
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS
 from cnnbench.networks.build import sites
+from cnnbench.networks.spec import NetworkSpec
 from matrix import PAGE, SIZE, Cell, Ineffective, answers_of, built, missing, page, read, row, try_cell, values
 
 NETWORKS = ("lenet5", "simple_cnn", "resnet20", "convnext_atto")
@@ -47,7 +48,7 @@ def test_each_row_of_the_page_has_the_sites_that_its_network_has_today():
     """A cell that reached something reached all sites; of a few networks, whose count takes no time."""
     rows, _ = read(PAGE.read_text())
     for name in (*NETWORKS, "mobilenet_v2", "vit_b_16"):
-        found = sites(name, channels=3, image_size=SIZE)
+        found = sites(NetworkSpec(name, classes=10, channels=3, image_size=SIZE))
         counts = {kind: {cell.sites for (of, _), cell in rows[name].items() if of == kind} - {0} for kind in KINDS}
         assert all(counts[kind] <= {found[kind]} for kind in KINDS), name
 

@@ -1,21 +1,15 @@
 """The plan of a study: rows that differ in width and depth, and pairs of network and component that make no sense."""
 
-import json
-
 import pytest
 import torch
-from rich.console import Console
 
-from cnnbench.commands.live_view import StudyView
 from cnnbench.components import ComponentError, refusals, swap
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
-from cnnbench.search.search import Proposal
-from cnnbench.study import Constraints, StudyError, parse
-from cnnbench.trial.study_images import open_sources
+from cnnbench.study import StudyError, parse
 from cnnbench.vocabulary import vocabulary
-from cnnbench.workflows.continuation import continue_study, resolved
-from trials import record
+from cnnbench.workflows.continuation import resolved
 
 STUDY = """
 study: planned
@@ -37,7 +31,7 @@ def test_width_and_depth_make_rows_of_their_own():
     # He et al. 2015, table 6: ResNet-20 0.27 M; at twice the depth it is ResNet-38
     assert round(rows["resnet20"].cost["params"] / 1e6, 2) == 0.27
     with torch.device("meta"):
-        deeper, _ = build("resnet20", classes=10, channels=3, image_size=16, depth=2)
+        deeper, _ = build(NetworkSpec("resnet20", classes=10, channels=3, image_size=16, depth=2))
     assert rows["resnet20_d2"].cost["params"] == sum(p.numel() for p in deeper.parameters())
 
 
@@ -75,7 +69,7 @@ def test_what_is_refused_in_the_plan_is_what_the_swap_would_raise():
         "activation": ["frelu"], "stochastic_depth": [0.0, 0.5],
     }  # fmt: skip
     image = (3, 32, 32)
-    network, _ = build("vgg11_gap", classes=10, channels=3, image_size=32)
+    network, _ = build(NetworkSpec("vgg11_gap", classes=10, channels=3, image_size=32))
     refused = refusals(network, values, image, name="vgg11_gap")
     assert len(refused["global_pooling"]) == len(refused["stochastic_depth"]) == 2  # its last maps are 2×2
     for kind, candidates in values.items():
@@ -86,22 +80,3 @@ def test_what_is_refused_in_the_plan_is_what_the_swap_would_raise():
             except ComponentError as error:
                 raised.append(str(error))
         assert refused[kind] == raised
-
-
-def test_a_study_that_an_earlier_version_began_with_fewer_fields_goes_on(tmp_path):
-    study = parse(STUDY.replace("depth: 2", "label: again") + f"storage: {tmp_path}\n", vocabulary())
-    material = open_sources(study.data).for_search()
-    begun = resolved(study)
-    del begun["architectures"][2]["depth"], begun["constraints"], begun["search"]["startup_trials"], begun["defaults"]
-    study.folder.mkdir(parents=True)
-    (study.folder / "study.json").write_text(json.dumps(begun))
-    trial = record(Proposal("resnet20", 0, {"lr": 0.1}), [0.5], split=material.split)
-    view = StudyView(Console(quiet=True), study.study, [], 0, 0)
-    continue_study(study, [trial], material, view)
-    deeper = study.architectures[2].model_copy(update={"depth": 2.0})
-    with pytest.raises(StudyError, match="architectures: was"):
-        changed = {"architectures": (*study.architectures[:2], deeper)}
-        continue_study(study.model_copy(update=changed), [trial], material, view)
-    limited = {"constraints": Constraints(max_params=10)}
-    with pytest.raises(StudyError, match=r"constraints\.max_params: was None when the study was begun, is 10 now"):
-        continue_study(study.model_copy(update=limited), [trial], material, view)

@@ -11,6 +11,7 @@ from cnnbench.architectures import ARCHITECTURES
 from cnnbench.architectures.catalogue import deepened
 from cnnbench.networks.build import build
 from cnnbench.networks.cost import measure
+from cnnbench.networks.spec import NetworkSpec
 
 
 def count(network: nn.Module) -> int:
@@ -20,7 +21,7 @@ def count(network: nn.Module) -> int:
 def plain(name: str, *, classes: int = 10, channels: int = 3, image_size: int = 32, **options: object) -> nn.Module:
     """The network without memory for its numbers."""
     with torch.device("meta"):
-        return build(name, classes=classes, channels=channels, image_size=image_size, **options)[0]
+        return build(NetworkSpec(name, classes=classes, channels=channels, image_size=image_size, **options))[0]
 
 
 # The papers' tables, written out: a kernel of k×k, from i to o channels.

@@ -1,4 +1,4 @@
-"""Addresses of stores, and the secrets in them."""
+"""Addresses of stores and folders, and the secrets in them."""
 
 import re
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -30,6 +30,19 @@ def blackened(text: str, uri: str) -> str:
     for secret in _secrets(uri):
         text = text.replace(secret, "***").replace(unquote(secret), "***")
     return text
+
+
+def below(uri: str, name: str) -> str:
+    """The URI of what lies below a folder; a query (``?endpoint_override=…``) stays at its end."""
+    base, mark, query = uri.partition("?")
+    return f"{base.rstrip('/')}/{name}".rstrip("/") + mark + query
+
+
+def parent_and_name(uri: str) -> tuple[str, str]:
+    """The folder's URI, and what is in it."""
+    base, mark, query = uri.partition("?")
+    folder, _, name = base.rpartition("/")
+    return folder + mark + query, name
 
 
 def _secrets(uri: str) -> list[str]:

@@ -38,9 +38,14 @@ def write_whole(path: Path, text: str) -> None:
 
 def set_aside(path: Path) -> Path:
     """Renames a damaged file to ``*.damaged``, so that nothing reads it again, and returns where it lies."""
-    damaged = path.with_name(path.name + ".damaged")
+    damaged = damaged_name(path)
     os.replace(path, damaged)
     return damaged
+
+
+def damaged_name(path: Path) -> Path:
+    """Where what is damaged of a file is kept: beside it."""
+    return path.with_name(path.name + ".damaged")
 
 
 def read_json(path: Path, say: Callable[[str], None], using: str) -> dict[str, Any] | None:

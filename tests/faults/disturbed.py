@@ -16,7 +16,7 @@ from typing import Any
 import pexpect
 
 from cnnbench.ledger import Ledger, TrialRecord
-from cnnbench.tracking.spool import SPOOL
+from cnnbench.study import StudyFolder
 from faulty_networks import HOLD
 from own_mounts import Mounts
 
@@ -145,7 +145,7 @@ class Run:
         """process: of subprocess, or in Typed of pexpect."""
         self.process = process
         self._place, self._log = place, log
-        self._spool = place.results / SPOOL
+        self._spool = StudyFolder(place.results).spool
         # what earlier runs spooled, without a half line, which this one cuts off
         self._seen = self._spool.read_bytes().rfind(b"\n") + 1 if self._spool.exists() else 0
 

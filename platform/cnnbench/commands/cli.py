@@ -214,12 +214,14 @@ def describe(
     from cnnbench.commands import models as networks
     from cnnbench.commands.model_tables import description_table
     from cnnbench.commands.terminal import print_table
+    from cnnbench.networks.spec import NetworkSpec
 
     with _user_errors():
-        described = networks.describe(
-            architecture, networks.component_values(set_), image_size=image_size, channels=channels, classes=classes,
-            stem=stem, width=width, depth=depth, speed=speed,
+        spec = NetworkSpec(
+            architecture, classes=classes, channels=channels, image_size=image_size, stem=stem, width=width,
+            depth=depth, components=networks.component_values(set_),
         )  # fmt: skip
+        described = networks.describe(spec, speed=speed)
     if as_json:
         typer.echo(json.dumps(described, indent=1))
     else:

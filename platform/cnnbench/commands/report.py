@@ -13,7 +13,7 @@ from cnnbench.report.several.joint_page import joint_csv, joint_html, joint_json
 from cnnbench.report.source import MLflowRun, Source, SourceError, read_source
 from cnnbench.report.table.leaderboard import as_csv, as_json, leaderboard
 from cnnbench.report.table.text_tables import FORMATS, TextTable, latex, leaderboard_table, markdown
-from cnnbench.study import StudyError, is_slug, recorded_folder
+from cnnbench.study import StudyError, StudyFolder, is_slug, recorded_folder
 from cnnbench.tracking.tracker import known_runs
 
 JOINT = "joint"  # the folder of a report of several studies, below that of reports
@@ -57,7 +57,7 @@ def _reports_of(source: Source) -> Path:
     """A study.json may come from somebody else, who must not choose where files go."""
     remedy = "say where the report goes with --out"
     if not is_slug(source.name):
-        raise StudyError("study.json", [f"study: {source.name!r} is no plain name; {remedy}"])
+        raise StudyError(StudyFolder(Path()).study_json.name, [f"study: {source.name!r} is no plain name; {remedy}"])
     return recorded_folder({"reports": "reports", **source.study}, "reports", source.name, remedy)
 
 

@@ -50,7 +50,7 @@ def run_study(study: Study, again: str, *, takeover: bool, effects_of: Path | No
             conducted = conducting(study, view, [tracking], takeover=takeover)
         _print_shipped(tracking.close())
         folder = Path(study.reports).expanduser() / study.study
-        made = reporting.write(reporting.read_sources([study.folder], None, []), folder)
+        made = reporting.write(reporting.read_sources([study.folder.path], None, []), folder)
         print_report(made)
         if effects_of is not None and isinstance(made, Leaderboard):
             typer.echo(f"\nEffects of components on test accuracy:\n{effects_text(made)}\n")

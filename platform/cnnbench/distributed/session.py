@@ -14,13 +14,12 @@ from cnnbench.distributed.head_watch import watched
 from cnnbench.distributed.interruption import interruptible
 from cnnbench.distributed.preflight import preflight
 from cnnbench.distributed.tune import run_stage
-from cnnbench.protocol.mirror import shared_place
 from cnnbench.protocol.phases import Phase, Succession
 from cnnbench.protocol.recorder import Observer
 from cnnbench.storage.lock import held
 from cnnbench.study import Study
-from cnnbench.trial.images import Material
-from cnnbench.trial.spec import MaterialRef
+from cnnbench.trial.images import TrialImages
+from cnnbench.trial.spec import TrialImagesRef
 from cnnbench.trial.study_images import Sources
 
 
@@ -59,7 +58,7 @@ class Session:
 
     def _connect(self) -> None:
         # in this order: Ray sets a handler of its own for SIGTERM, which would abort the process
-        self._opened.enter_context(cluster.connected(self._study.resources, self._study.folder / "ray.log"))
+        self._opened.enter_context(cluster.connected(self._study.resources, self._study.folder.ray_log))
         self._opened.enter_context(watched(self._view.say))
         self._interrupted = self._opened.enter_context(interruptible(self._view.say))
         self._is_connected = True
@@ -89,17 +88,17 @@ class Session:
         if trials.waiting:
             self._train(trials, images(), share)
 
-    def _train(self, trials: Succession, material: Material, share: cluster.Share) -> None:
+    def _train(self, trials: Succession, material: TrialImages, share: cluster.Share) -> None:
         study, say = self._study, self._view.say
-        ref = MaterialRef(ray.put(material))
+        ref = TrialImagesRef(ray.put(material))
         if share.workers > 1:
-            trainable = distributed_trials(ref, storage=shared_place(study, "train"))
+            trainable = distributed_trials(ref, storage=study.folder.shared(study.folder.ray_train))
         else:
             trainable = ray_tune.with_parameters(tune_trial, material=ref)
         slots = cluster.Slots(study.resources, share, lambda: trials.waiting)
         try:
             run_stage(
-                trials, trainable, resources=share.placement(), concurrent=slots, folder=study.folder / "tune",
+                trials, trainable, resources=share.placement(), concurrent=slots, folder=study.folder.ray_tune,
                 interrupted=self._interrupted, say=say, time_limit_s=trials.time_limit_s,
             )  # fmt: skip
         finally:
@@ -110,5 +109,5 @@ class Session:
 def session(study: Study, sources: Sources, view: View, *, takeover: bool = False) -> Iterator[Session]:
     """Holds the study's lock while the block runs, and its cluster from when it is first needed. Raises Held. takeover:
     take the study over from a process that is said to run it."""
-    with held(study.folder / ".lock", view.say, takeover=takeover) as lock, ExitStack() as opened:
+    with held(study.folder.lock, view.say, takeover=takeover) as lock, ExitStack() as opened:
         yield Session(study, sources, view, opened, lock.check)

@@ -10,10 +10,10 @@ from statistics import fmean
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.nearest import alternatives
 from cnnbench.protocol.freeze import Winner
-from cnnbench.protocol.plan import Row, plan_rows
+from cnnbench.protocol.plan import PlannedRow, plan_rows
 from cnnbench.row_id import row_id
 from cnnbench.search.configuration import record_values
-from cnnbench.study import Architecture, Study, StudyError, load, parse, read_recorded, recorded_folder
+from cnnbench.study import Architecture, Study, StudyError, StudyFolder, load, parse, read_recorded, recorded_folder
 from cnnbench.study.space import Fixed
 from cnnbench.trial import machine
 from cnnbench.vocabulary import vocabulary
@@ -53,19 +53,19 @@ def find(place: Path, wanted: str, settings: Sequence[str] = ()) -> RecordedRow:
         if not any(field == name or field.startswith(f"{name}.") for name in HERE):
             raise StudyError("--set", [f"{field}: a row is run as its ledger says; set only {', '.join(HERE)}"])
     here = None if place.is_dir() else load(place, vocabulary(), settings)
-    folder = here.folder if here else place
-    for name in ("ledger.jsonl", "study.json"):
-        if not (folder / name).exists():
-            remedy = (
-                "run the study first" if here else "give a study file, or a folder with ledger.jsonl and study.json"
-            )
-            raise StudyError(str(place), [f"{folder / name}: no such file; {remedy}"])
-    finals = _finals(folder / "ledger.jsonl", wanted)
+    folder = here.folder if here else StudyFolder(place)
+    needed = (folder.ledger, folder.study_json)
+    for file in needed:
+        if not file.exists():
+            files = " and ".join(each.name for each in needed)
+            remedy = "run the study first" if here else f"give a study file, or a folder with {files}"
+            raise StudyError(str(place), [f"{file}: no such file; {remedy}"])
+    finals = _finals(folder.ledger, wanted)
     identity = row_id(finals)
     assert identity is not None, "a row has a completed final"
     if here is None and not any(setting.startswith("storage=") for setting in settings):
-        _need_own_storage(folder / "study.json")
-    study = _study(folder / "study.json", finals[0], () if here else settings)
+        _need_own_storage(folder.study_json)
+    study = _study(folder.study_json, finals[0], () if here else settings)
     if here:
         own = {name: getattr(here, name) for name in ("resources", "storage", "checkpoint_every_s")}
         study = study.model_copy(update={**own, "data": study.data.model_copy(update={"root": here.data.root})})
@@ -115,7 +115,7 @@ def _study(path: Path, final: TrialRecord, settings: Sequence[str]) -> Study:
     return parse(text, vocabulary(), settings, source=str(path))
 
 
-def plan(recorded: RecordedRow, *, channels: int, classes: int) -> tuple[Row, Winner]:
+def plan(recorded: RecordedRow, *, channels: int, classes: int) -> tuple[PlannedRow, Winner]:
     """The row and its configuration, as the finals' stage takes them. Raises StudyError where this cnnbench can't build
     that network any more."""
     final = recorded.finals[0]
@@ -133,7 +133,7 @@ def as_recorded(recorded: RecordedRow, runs: int) -> Study:
     study, final = recorded.study, recorded.finals[0]
     finals = study.finals.model_copy(update={"seeds": runs, "workers": final.machine.workers})
     budget = study.budget.model_copy(update={"epochs": final.budget.epochs_asked})
-    storage = Path(study.storage).expanduser() / "reproductions" / f"{recorded.label}-{recorded.id}"
+    storage = study.folder.storage.reproduction(recorded.label, recorded.id)
     return study.model_copy(update={"finals": finals, "budget": budget, "storage": str(storage)})
 
 

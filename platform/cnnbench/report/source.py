@@ -9,8 +9,7 @@ from typing import Any
 from cnnbench.errors import UserError
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.report.formats import without_secrets
-
-FILES = ("study.json", "ledger.jsonl", "prediction.json")  # the last one is not always there
+from cnnbench.study import StudyFolder
 
 
 class SourceError(UserError):
@@ -53,15 +52,15 @@ class Source:
 
 def read_source(folder: Path) -> Source:
     """Raises SourceError where study.json is missing or damaged, LedgerError where the ledger can't be read."""
-    described, ledger, predicted = (folder / name for name in FILES)
-    if not described.exists():
+    files = StudyFolder(folder)
+    if not files.study_json.exists():
         raise SourceError(
-            f"{described}: no such file; give the folder of a study that was run, such as results/digits, "
-            "or a published one with study.json and ledger.jsonl"
+            f"{files.study_json}: no such file; give the folder of a study that was run, such as results/digits, "
+            f"or a published one with {files.study_json.name} and {files.ledger.name}"
         )
-    reading = Ledger(ledger).read()
-    prediction = _object(predicted) if predicted.exists() else None
-    return Source(_object(described), reading.records, prediction, reading.warnings)
+    reading = Ledger(files.ledger).read()
+    prediction = _object(files.prediction) if files.prediction.exists() else None
+    return Source(_object(files.study_json), reading.records, prediction, reading.warnings)
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Proposal:
     values: Mapping[str, Value]
 
 
-class Search:
+class StudySearch:
     """Equal budgets for every row: the row with the fewest trials asked is served next."""
 
     def __init__(

@@ -11,6 +11,7 @@ from typing import Any
 from pyarrow import ArrowException, fs
 
 from cnnbench.errors import UserError
+from cnnbench.uri import below
 
 
 class RemoteError(UserError, OSError):
@@ -18,7 +19,7 @@ class RemoteError(UserError, OSError):
 
 
 @dataclass(frozen=True)
-class Place:
+class RemoteFolder:
     """The folder at ``uri``. Raises RemoteError when it can't do what is asked."""
 
     uri: str
@@ -69,19 +70,6 @@ class Place:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             place = below(self.uri.partition("?")[0], name)  # a query may hold a key
             raise RemoteError(f"{place}: can't {verb}: {reason}") from error
-
-
-def below(uri: str, name: str) -> str:
-    """The URI of what lies below a folder; a query (``?endpoint_override=…``) stays at its end."""
-    base, mark, query = uri.partition("?")
-    return f"{base.rstrip('/')}/{name}".rstrip("/") + mark + query
-
-
-def parent_and_name(uri: str) -> tuple[str, str]:
-    """The folder's URI, and what is in it."""
-    base, mark, query = uri.partition("?")
-    folder, _, name = base.rpartition("/")
-    return folder + mark + query, name
 
 
 @cache

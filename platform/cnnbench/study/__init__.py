@@ -19,9 +19,11 @@ from cnnbench.study.fields import (
     StudyError,
     Vocabulary,
 )
+from cnnbench.study.folder import ReportFolder, StorageFolder, StudyFolder
 from cnnbench.study.reading import is_slug, load, parse, read_recorded, recorded_folder
 
 __all__ = [
-    "FEWEST_SEEDS", "Architecture", "Budget", "Constraints", "Data", "Effects", "Finals", "Part", "Resources",
-    "Search", "Study", "StudyError", "Vocabulary", "is_slug", "load", "parse", "read_recorded", "recorded_folder",
+    "FEWEST_SEEDS", "Architecture", "Budget", "Constraints", "Data", "Effects", "Finals", "Part",
+    "ReportFolder", "Resources", "Search", "StorageFolder", "Study", "StudyError", "StudyFolder", "Vocabulary",
+    "is_slug", "load", "parse", "read_recorded", "recorded_folder",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cnnbench.errors import UserError
+from cnnbench.study.folder import StudyFolder
 from cnnbench.study.samplers import SAMPLERS
 from cnnbench.study.space import KnobLike, Space, Value
 
@@ -183,6 +184,6 @@ class Study(Part):
     tree: Mapping[str, Any] = Field(default_factory=dict, exclude=True)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> StudyFolder:
         """``<storage>/<study>``: ledger, Optuna's store, checkpoints, spool."""
-        return Path(self.storage).expanduser() / self.study
+        return StudyFolder(Path(self.storage).expanduser() / self.study, self.shared_storage)

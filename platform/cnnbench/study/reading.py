@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cnnbench.study.document import MAX_BYTES, DocumentError, read_yaml
 from cnnbench.study.faults import described, faults_beside, faults_of_names
 from cnnbench.study.fields import SLUG, Study, StudyError, Vocabulary
+from cnnbench.study.folder import StudyFolder
 from cnnbench.study.space import parse_space
 from cnnbench.uri import has_password, without_password
 
@@ -23,7 +24,8 @@ def read_recorded(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, DocumentError) as error:
         raise StudyError(str(path), [f"can't be read: {error}"]) from None
     if not isinstance(tree, dict) or not is_slug(str(tree.get("study"))):
-        raise StudyError(str(path), ["study: missing, or no plain name: this is no study.json that a study wrote"])
+        name = StudyFolder(path.parent).study_json.name
+        raise StudyError(str(path), [f"study: missing, or no plain name: this is no {name} that a study wrote"])
     return tree
 
 

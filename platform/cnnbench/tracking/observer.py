@@ -5,7 +5,7 @@ from typing import Any
 
 from cnnbench.ledger import EpochPoint, Ledger, TrialRecord
 from cnnbench.study import Study
-from cnnbench.tracking.spool import CURSOR, SPOOL, is_behind
+from cnnbench.tracking.spool import is_behind
 from cnnbench.tracking.tracker import Shipped, Tracker, default_uri
 from cnnbench.trial.spec import Progress
 
@@ -25,24 +25,27 @@ class Tracking:
     def _open(self) -> Tracker:
         if self._tracker is None:
             flat = {"dataset": self._study.data.dataset, **self._settings["budget"], **self._settings["search"]}
-            self._tracker = Tracker(self._study.tracking_uri, self._study.study, self._study.folder, parent_params=flat)
-            self._tracker.complete(Ledger(self._study.folder / "ledger.jsonl").read().records)
+            self._tracker = Tracker(
+                self._study.tracking_uri, self._study.study, self._study.folder.path, parent_params=flat
+            )
+            self._tracker.complete(Ledger(self._study.folder.ledger).read().records)
         return self._tracker
 
     def started(self, progress: Progress) -> None:
         spec = progress.spec
         params = {
-            **spec.components,
+            **spec.network.components,
             **spec.hyperparameters,
             "seed": spec.seed,
-            "width": spec.width,
-            "depth": spec.depth,
+            "width": spec.network.width,
+            "depth": spec.network.depth,
         }
         effect = spec.effect or {}
         swapped = {f"effect_{name}": str(effect[name]) for name in ("component", "value", "phase") if name in effect}
         self._open().started(
-            spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.architecture, params=params, tags=swapped
-        )
+            spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.network.architecture, params=params,
+            tags=swapped,
+        )  # fmt: skip
 
     def epoch(self, progress: Progress, point: EpochPoint) -> None:
         self._open().epoch(progress.spec.trial_id, point)
@@ -67,5 +70,5 @@ class Tracking:
 
     def _is_behind(self) -> bool:
         folder = self._study.folder
-        uri = self._study.tracking_uri or default_uri(folder.parent)
-        return is_behind(folder / SPOOL, folder / CURSOR, uri)
+        uri = self._study.tracking_uri or default_uri(folder.storage.path)
+        return is_behind(folder.spool, folder.cursor, uri)

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cnnbench.tracking.spool import CURSOR, SPOOL, Cursor, Event, OpenRun, SpoolFile
+from cnnbench.study import StorageFolder, StudyFolder
+from cnnbench.tracking.spool import Cursor, Event, OpenRun, SpoolFile
 from cnnbench.uri import blackened, without_password
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 TRIAL_TAG = "cnnbench.trial_id"
 PARENT_ID = "study"
-ARTIFACTS = ("ledger.jsonl", "study.json", "prediction.json")  # of the parent run: all that a report is made from
-RUNS = "tracking.runs.jsonl"
 
 _PAUSE_S = 1.0  # between two rounds of shipping; what is spooled meanwhile goes in one request a trial
 _LONGEST_PAUSE_S = 60.0  # while the store does not answer
@@ -71,11 +70,11 @@ class Shipper:
     """Ships the spool as it grows, until it is told how the study ended, and then what is left, once."""
 
     def __init__(self, job: Job, say: Callable[[Message], None]) -> None:
-        folder = Path(job.folder)
+        self._folder = folder = StudyFolder(Path(job.folder))
         self._uri = job.uri
         self._say = say
-        self._spool = SpoolFile(folder / SPOOL)
-        self._cursor = Cursor.load(folder / CURSOR, job.uri)
+        self._spool = SpoolFile(folder.spool)
+        self._cursor = Cursor.load(folder.cursor, job.uri)
         self._store = _Store(job, folder, self._cursor, lambda text: say(Message(warning=text)))
         self._warned = False
         self._free_since = time.monotonic()  # when the database was last not locked by another process
@@ -119,7 +118,9 @@ class Shipper:
                 return
             events = [event for event in lines if event is not None]
             if len(events) < len(lines):
-                self._say(Message(warning=f"{SPOOL}: passed over {len(lines) - len(events)} damaged lines"))
+                self._say(
+                    Message(warning=f"{self._folder.spool.name}: passed over {len(lines) - len(events)} damaged lines")
+                )
             self._store.ship(events)
             self._cursor.offset = end
             self._cursor.save()
@@ -139,7 +140,7 @@ class _Store:
     """The MLflow side: an experiment of the study's name, a parent run, a child run a trial. Its methods raise whatever
     MLflow raises."""
 
-    def __init__(self, job: Job, folder: Path, cursor: Cursor, warn: Callable[[str], None]) -> None:
+    def __init__(self, job: Job, folder: StudyFolder, cursor: Cursor, warn: Callable[[str], None]) -> None:
         self._job = job
         self._folder = folder
         self._cursor = cursor
@@ -191,11 +192,11 @@ class _Store:
                 self._ship_trial(trial, of_trial)
 
     def finish(self, status: str) -> None:
-        """Stores ARTIFACTS with the parent run, and ends it."""
+        """Stores all that a report is made from with the parent run, and ends it."""
         assert self._client is not None
-        for name in ARTIFACTS:
-            if (self._folder / name).exists():
-                self._client.log_artifact(self._parent, str(self._folder / name))
+        for file in self._folder.reported:
+            if file.exists():
+                self._client.log_artifact(self._parent, str(file))
         self._client.set_terminated(self._parent, status=status)
 
     def _ship_trial(self, trial: str, events: Sequence[Event]) -> None:
@@ -234,7 +235,7 @@ class _Store:
     def _note_run(self, trial: str, run_id: str) -> None:
         """For the report, which knows no MLflow."""
         line = {"store": self._cursor.store, "experiment": self._experiment, "trial": trial, "run": run_id}
-        with open(self._folder / RUNS, "a", encoding="utf-8") as file:
+        with open(self._folder.mlflow_runs, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     @contextmanager
@@ -309,12 +310,12 @@ def _missing(params: Mapping[str, str], run: "Run") -> dict[str, str]:
     return {name: value for name, value in params.items() if name not in run.data.params}
 
 
-def _artifact_location(uri: str, folder: Path) -> str | None:
+def _artifact_location(uri: str, folder: StudyFolder) -> str | None:
     """Beside a database file, else in the storage folder above the study's own ``folder``; a server knows its place."""
     if urlsplit(uri).scheme in {"http", "https"}:
         return None
-    beside = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else folder
-    return (beside.resolve().parent / "mlartifacts" / folder.name).as_uri()
+    beside = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else folder.path
+    return (StorageFolder(beside.resolve().parent).mlflow_artifacts / folder.path.name).as_uri()
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 Event = dict[str, Any]
 
-SPOOL, CURSOR = "tracking.spool.jsonl", "tracking.cursor.json"  # in a study's folder
 # A server may be slow, and soon gone again: it must be little that it takes at once, or a backlog never gets shorter.
 _CHUNK_BYTES = 1 << 15
 

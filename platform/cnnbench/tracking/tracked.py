@@ -11,15 +11,14 @@ from urllib.parse import urlsplit
 
 from cnnbench.errors import UserError
 from cnnbench.nearest import FEW, nearest
-from cnnbench.tracking.shipping import ARTIFACTS, PARENT_ID, TRIAL_TAG
+from cnnbench.study import StudyFolder
+from cnnbench.tracking.shipping import PARENT_ID, TRIAL_TAG
 from cnnbench.tracking.tracker import ENVIRONMENT
 from cnnbench.uri import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-NEEDED = ("study.json", "ledger.jsonl")
 
 
 class TrackedError(UserError):
@@ -30,23 +29,24 @@ def download(uri: str, study: str, folder: Path) -> dict[str, tuple[str, str]]:
     """Copies the study's files from the store at ``uri`` into ``folder``. Returns where its runs stand there, as
     ``tracking.known_runs`` does: trial id → (experiment id, run id).
 
-    Raises TrackedError where the store can't be reached, knows no such study, or lacks one of ``NEEDED``.
+    Raises TrackedError where the store can't be reached, knows no such study, or lacks its ledger or its study.json.
     """
     shown = without_password(uri)
     with _client(uri) as client:
         parent = _parent(client, study)
         known = [] if parent else list(_studies(client))
         stored = {file.path for file in client.list_artifacts(parent.info.run_id)} if parent else set()
-        for name in ARTIFACTS:
-            if parent and name in stored:
-                client.download_artifacts(parent.info.run_id, name, str(folder))
+        for file in StudyFolder(folder).reported:
+            if parent and file.name in stored:
+                client.download_artifacts(parent.info.run_id, file.name, str(folder))
         runs = _runs(client, parent) if parent else {}
     if parent is None:
         there = f"it has {', '.join(known)}" if known else "it has no study of cnnbench"
         if len(known) > FEW:
             there = f"of {len(known)} that it has, the nearest are {', '.join(nearest(study, known))}"
         raise TrackedError(f"MLflow at {shown} has no study {study!r}; {there}")
-    missing = [name for name in NEEDED if name not in stored]
+    needed = (StudyFolder(folder).study_json, StudyFolder(folder).ledger)
+    missing = [file.name for file in needed if file.name not in stored]
     if missing:
         raise TrackedError(
             f"MLflow at {shown} has no {' and no '.join(missing)} of study {study!r}: they are stored when a run "

@@ -21,8 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cnnbench.ledger import EpochPoint, TrialRecord
-from cnnbench.tracking.shipping import RUNS, Job, Message
-from cnnbench.tracking.spool import CURSOR, SPOOL, Cursor, Event, Spool, store_key
+from cnnbench.study import StorageFolder, StudyFolder
+from cnnbench.tracking.shipping import Job, Message
+from cnnbench.tracking.spool import Cursor, Event, Spool, store_key
 from cnnbench.uri import has_password, without_password
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,8 @@ class Tracker:
 
     def __init__(self, uri: str | None, study: str, folder: Path, *, parent_params: Mapping[str, Any]) -> None:
         self._uri = uri or default_uri(folder.parent)
-        self._folder = folder
-        self._spool = Spool(folder / SPOOL)
+        self._folder = StudyFolder(folder)
+        self._spool = Spool(self._folder.spool)
         cursor = self._cursor()
         if cursor.offset > self._spool.size():  # its end was lost: what is left is shipped again
             cursor.offset = 0
@@ -123,7 +124,7 @@ class Tracker:
         )
 
     def close(self, timeout_s: float, *, interrupted: bool = False) -> Shipped:
-        """Ships what it can in ``timeout_s`` seconds, then the files of ``shipping.ARTIFACTS`` to the parent run.
+        """Ships what it can in ``timeout_s`` seconds, then all that a report is made from to the parent run.
         ``interrupted``: the parent run ends as KILLED."""
         first = self._shipping
         if first.has_ended():
@@ -137,7 +138,7 @@ class Tracker:
         return Shipped(synced, spooled, late)
 
     def _cursor(self) -> Cursor:
-        return Cursor.load(self._folder / CURSOR, self._uri)
+        return Cursor.load(self._folder.cursor, self._uri)
 
     def _append(self, event: Event) -> None:
         with self._lock:
@@ -149,7 +150,8 @@ class Tracker:
     def _warn_of_spool(self, error: OSError) -> None:
         if not self._spool_warned:
             self._spool_warned = True
-            log.warning("%s: %s; MLflow gets the rest from the ledger on the next run", SPOOL, error.strerror)
+            remedy = "MLflow gets the rest from the ledger on the next run"
+            log.warning("%s: %s; %s", self._folder.spool.name, error.strerror, remedy)
 
 
 class _Shipping:
@@ -210,7 +212,7 @@ def known_runs(folder: Path, uri: str | None) -> dict[str, tuple[str, str]]:
     """Trial id → (experiment id, run id) of a study's runs in the store at ``uri`` (see ``Tracker``), as far as they
     were noted in the study's folder when they were shipped."""
     try:
-        lines = (folder / RUNS).read_text(encoding="utf-8").splitlines()
+        lines = StudyFolder(folder).mlflow_runs.read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     store = store_key(uri or default_uri(folder.parent))
@@ -227,7 +229,7 @@ def known_runs(folder: Path, uri: str | None) -> dict[str, tuple[str, str]]:
 
 def default_uri(storage: Path) -> str:
     """The embedded store of all studies below ``storage``."""
-    return f"sqlite:///{storage.resolve() / 'mlflow.db'}"
+    return f"sqlite:///{StorageFolder(storage.resolve()).mlflow_database}"
 
 
 def ui_command(uri: str | None, storage: Path, port: int = 5000) -> list[str]:
@@ -242,7 +244,11 @@ def ui_command(uri: str | None, storage: Path, port: int = 5000) -> list[str]:
         raise ValueError(f"tracking.uri: a password on the command line ({without_password(uri)}): {remedy}")
     hosts = [f"{name}{suffix}" for name in ("localhost", "127.0.0.1") for suffix in ("", f":{port}")]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--default-artifact-root", (storage / "mlartifacts").resolve().as_uri(), "--no-serve-artifacts"]
+    command += [
+        "--default-artifact-root",
+        StorageFolder(storage).mlflow_artifacts.resolve().as_uri(),
+        "--no-serve-artifacts",
+    ]
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", ",".join(hosts)]
 
 

@@ -18,7 +18,7 @@ OUT_OF_REACH = ("cnnbench.data.readers", "cnnbench.data.sources", f"{_HERE}.stud
 ENVIRONMENT = ("CNNBENCH_DATA",)
 
 
-class Secluded(ImportError):
+class OutOfReach(ImportError):
     """A trial's process asked for a reader of data sets."""
 
 
@@ -31,11 +31,11 @@ class _Refusal(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if _is_out_of_reach(fullname):
-            raise Secluded(f"{fullname}: a trial's process reads no data set; it is handed its images", name=fullname)
+            raise OutOfReach(f"{fullname}: a trial's process reads no data set; it is handed its images", name=fullname)
         return None
 
 
-def seclude() -> None:
+def isolate() -> None:
     """Shuts this process off from the readers, for good. A second call does nothing."""
     for name in ENVIRONMENT:
         os.environ.pop(name, None)

@@ -66,7 +66,7 @@ def reproduce(
         raise StudyError(row.label, [*images, "other images say nothing of the row; --allow-different-data runs it"])
     planned, winner = plan(row, channels=material.channels, classes=len(material.classes))
     with session(study, sources, view, takeover=takeover) as here:
-        write_whole(study.folder / "study.json", json.dumps(resolved(study), indent=2) + "\n")
+        write_whole(study.folder.study_json, json.dumps(resolved(study), indent=2) + "\n")
         ledger, reading = opened(study, view)
         # where the runs will be, which on a cluster is another machine
         (there,) = here.each(environment, [{}], workers=study.finals.workers)
@@ -80,7 +80,7 @@ def reproduce(
         here.run(ReproductionPhase(study, rows, recorder, winners, seeds, control=control))
         on_cpu = not here.share(study.finals.workers).gpus
         verdict = judge(row.finals, recorder.records, differences, on_cpu=on_cpu)
-        write_whole(study.folder / "verdict.json", json.dumps(asdict(verdict), indent=2) + "\n")
+        write_whole(study.folder.verdict, json.dumps(asdict(verdict), indent=2) + "\n")
     return verdict
 
 

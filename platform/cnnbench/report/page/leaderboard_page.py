@@ -30,6 +30,7 @@ from cnnbench.report.table.columns import LeaderboardRow
 from cnnbench.report.table.leaderboard import as_csv, as_json, leaderboard, plain_rows
 from cnnbench.report.table.pairs import pairs
 from cnnbench.report.table.row_records import RowRecords, by_row, ordinary
+from cnnbench.study import ReportFolder
 
 COLOURS = 10  # series s0 … s9 of the style sheet; further rows are grey
 CURVES = 30  # rows in the learning curves at most, the best ones
@@ -98,12 +99,13 @@ def write_report(
         tracking_uri=tracking_uri,
         runs=runs or {},
     )
-    write_whole(folder / "leaderboard.csv", as_csv(board))
-    write_whole(folder / "leaderboard.json", as_json(board))
+    files = ReportFolder(folder)
+    write_whole(files.leaderboard_csv, as_csv(board))
+    write_whole(files.leaderboard_json, as_json(board))
     if len(effects):
-        write_whole(folder / "effects.csv", effects_csv(effects))
-    write_whole(folder / "index.html", html)
-    return Leaderboard(name, board, sentence, folder / "index.html", effects)
+        write_whole(files.effects_csv, effects_csv(effects))
+    write_whole(files.page, html)
+    return Leaderboard(name, board, sentence, files.page, effects)
 
 
 def render(

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from cnnbench.report.files import write_whole
 from cnnbench.report.formats import visible
 from cnnbench.report.script import asset
+from cnnbench.study import ReportFolder
 
 HEAD = 65_536  # bytes: the facts stand before the style sheet
 
@@ -26,12 +27,13 @@ class Listed:
 
     @property
     def address(self) -> str:
-        return quote(f"{self.folder}/index.html")
+        return quote(ReportFolder(Path(self.folder)).page.as_posix())
 
 
 def write_index(reports: Path) -> Path:
     """Lists every page below ``reports`` that cnnbench made, in the order of their folders."""
-    pages = sorted(path for path in reports.rglob("index.html") if path.parent != reports)
+    index = ReportFolder(reports).page
+    pages = sorted(path for path in reports.rglob(index.name) if path != index)
     found = [entry for page in pages if (entry := _listed(page, reports))]
     environment = Environment(
         loader=PackageLoader("cnnbench.report", "template"),
@@ -39,8 +41,8 @@ def write_index(reports: Path) -> Path:
     )  # fmt: skip
     environment.filters["visible"] = visible
     html = environment.get_template("index.html").render(reports=found, style=Markup(asset("style.css")))
-    write_whole(reports / "index.html", html)
-    return reports / "index.html"
+    write_whole(index, html)
+    return index
 
 
 def _listed(page: Path, reports: Path) -> Listed | None:

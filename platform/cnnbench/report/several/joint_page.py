@@ -16,6 +16,7 @@ from cnnbench.report.page.leaderboard_page import write_report
 from cnnbench.report.script import asset, joint_script, script, script_hash
 from cnnbench.report.several.joint import Joint, as_records, cell_text, join
 from cnnbench.report.source import Source
+from cnnbench.study import ReportFolder
 
 
 def write_joint(sources: Sequence[Source], folder: Path, *, generated_utc: str) -> tuple[Joint, Path]:
@@ -24,10 +25,11 @@ def write_joint(sources: Sequence[Source], folder: Path, *, generated_utc: str) 
     Raises SourceError where two studies have one name.
     """
     joint = join(sources)
-    write_whole(folder / "joint.csv", joint_csv(joint))
-    write_whole(folder / "joint.json", joint_json(joint))
-    write_whole(folder / "index.html", joint_html(joint, sources, generated_utc=generated_utc))
-    return joint, folder / "index.html"
+    files = ReportFolder(folder)
+    write_whole(files.joint_csv, joint_csv(joint))
+    write_whole(files.joint_json, joint_json(joint))
+    write_whole(files.page, joint_html(joint, sources, generated_utc=generated_utc))
+    return joint, files.page
 
 
 def joint_csv(joint: Joint) -> str:

@@ -31,13 +31,13 @@ def look_around():
             found[reader] = str(error)
     import cnnbench
     from cnnbench.data.images import Images
-    from cnnbench.trial.images import Material
+    from cnnbench.trial.images import TrialImages
     from cnnbench.trial.spec import TrialSpec
     found["package"] = str(Path(cnnbench.__file__).parent)
     things = gc.get_objects()
     found["stages"] = sorted({thing.stage for thing in things if isinstance(thing, TrialSpec)})
     found["images"] = sorted({len(thing) for thing in things if isinstance(thing, Images)})
-    found["tests"] = [thing.split.test for thing in things if isinstance(thing, Material)]
+    found["tests"] = [thing.split.test for thing in things if isinstance(thing, TrialImages)]
     found["loaders"] = [name for thing in things if isinstance(thing, dict) for name in thing
                         if type(name) is str and name == "load_test"]
     return found
