@@ -21,6 +21,7 @@ from cnnbench.components.kinds import KINDS
 from cnnbench.data.readers import DATASETS
 from cnnbench.networks.build import build
 from cnnbench.networks.spec import NetworkSpec
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import suggest
 from cnnbench.study import Study, StudyError, parse
@@ -140,7 +141,7 @@ def test_every_architecture_is_reached_from_a_study_file_and_is_what_the_invento
             depth=entry.depth,
         )  # fmt: skip
         with torch.device("meta"):
-            network, report = build(spec)
+            network, report = build(NetworkSpec(spec))
         assert report.stem == case.stem
         parts = list(network.modules())
         found = {
@@ -310,7 +311,7 @@ def test_every_component_is_searched_from_a_study_file_and_stands_in_the_network
             components={kind: reached.value},
         )  # fmt: skip
         with torch.device("meta"):
-            network, report = build(spec)
+            network, report = build(NetworkSpec(spec))
         done = report.components[kind]
         assert done.value == reached.value and done.sites == done.of > 0, word
         if reached.module is not None:
@@ -327,7 +328,9 @@ def test_a_rate_is_searched_over_a_range_too(kind: str):
 
 
 def test_a_value_that_an_inventory_does_not_have_is_refused_with_those_that_there_are():
-    with pytest.raises(StudyError, match=r"space.convolution.choice: unknown value 'kernel_4'; choose from original, "):
+    with pytest.raises(
+        StudyError, match=r"space.convolution.choice: unknown value 'kernel_4'; the nearest are kernel_3, "
+    ):
         study_of(["resnet20"], {"convolution": {"choice": ["kernel_4"]}})
 
 
