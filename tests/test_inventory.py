@@ -21,7 +21,6 @@ from cnnbench.components.kinds import KINDS
 from cnnbench.data.readers import DATASETS
 from cnnbench.networks.build import build
 from cnnbench.networks.spec import NetworkSpec
-from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import suggest
 from cnnbench.study import Study, StudyError, parse
@@ -141,7 +140,7 @@ def test_every_architecture_is_reached_from_a_study_file_and_is_what_the_invento
             depth=entry.depth,
         )  # fmt: skip
         with torch.device("meta"):
-            network, report = build(NetworkSpec(spec))
+            network, report = build(spec)
         assert report.stem == case.stem
         parts = list(network.modules())
         found = {
@@ -311,7 +310,7 @@ def test_every_component_is_searched_from_a_study_file_and_stands_in_the_network
             components={kind: reached.value},
         )  # fmt: skip
         with torch.device("meta"):
-            network, report = build(NetworkSpec(spec))
+            network, report = build(spec)
         done = report.components[kind]
         assert done.value == reached.value and done.sites == done.of > 0, word
         if reached.module is not None:
