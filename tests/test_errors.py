@@ -52,4 +52,4 @@ def test_a_message_to_users_is_printed_alone_with_exit_code_2_and_anything_else_
         raise raised
     if isinstance(ended.value, typer.Exit):
         assert ended.value.exit_code == 2
-        assert capsys.readouterr().err.endswith("\n")
+        assert capsys.readouterr().err == "what is wrong\n"

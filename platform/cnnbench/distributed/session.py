@@ -79,9 +79,7 @@ class Session:
         """What is left of the phases, one after the other, in the same processes; all of them score on images of one
         kind. Raises Interrupted, and what recording a trial raises."""
         share = self.share(phases[0].workers)
-        images = self._images[
-            phases[0].scores_on
-        ]  # the test images are read when a phase asks for them, and not before
+        images = self._images[phases[0].scores_on]  # a phase that needs the test images is the first to read them
 
         def begin(phase: Phase) -> None:
             phase.begin(share.gpus, images)

@@ -21,7 +21,7 @@ class NetworkSpec:
     stem: str = "auto"
     width: float = 1.0
     depth: float = 1.0
-    components: Mapping[str, str | float | None] = field(default_factory=dict)
+    components: Mapping[str, str | float | None] = field(default_factory=dict, hash=False)
 
     @property
     def image(self) -> tuple[int, int, int]:
