@@ -28,21 +28,9 @@ help:
 setup: $(SET_UP)
 	@:
 
-# The recipe looks for a Python itself unless it is given one: make setup PYTHON=/path/to/python3.11
+# PYTHON=/path/to/python3.12 chooses; else it is the newest of 3.11 to 3.13 on PATH.
 $(SET_UP): pyproject.toml constraints.txt
-	@python='$(PYTHON)'; \
-	for name in python3.11 python3 python; do \
-	  test -n "$$python" && break; \
-	  "$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && python="$$name"; \
-	done; \
-	if ! "$${python:-false}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
-	  echo "make setup: needs Python 3.11; install it, or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; \
-	fi; \
-	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
-	  echo "make setup: $$python has no venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
-	fi; \
-	test -x $(BIN)/python || "$$python" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@tools/set-up '$(VENV)' '$(PYTHON)'
 	@touch $@
 
 run: setup

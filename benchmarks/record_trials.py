@@ -17,6 +17,7 @@ from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, Configuration, append, 
 from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.seeds import derived_seed
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.precision import Precision
 from cnnbench.study import Data
 from cnnbench.training.allocator import keep_freed_memory
@@ -45,10 +46,11 @@ def train_one(network: str, seed: int, configuration: Configuration, sources: So
 
     chosen = NETWORKS[network]
     set_seed(derived_seed(seed, "weights"))
-    built, _ = build(
+    spec = NetworkSpec(
         chosen.architecture, classes=10, channels=training.pixels.shape[1], image_size=sources.data.image_size or 0,
         width=chosen.width, depth=chosen.depth,
     )  # fmt: skip
+    built, _ = build(spec)
     recipe = Recipe(
         lr=configuration.lr, weight_decay=configuration.weight_decay, schedule=configuration.schedule,
         batch_size=batch_size_of(f"{sources.data.dataset}-{network}"),

@@ -107,7 +107,7 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     from cnnbench.protocol.phases import SearchPhase
     from cnnbench.protocol.plan import plan_rows
     from cnnbench.protocol.recorder import Recorder
-    from cnnbench.search.search import Search
+    from cnnbench.search.search import StudySearch
     from cnnbench.tracking.observer import Tracking
     from cnnbench.trial.study_images import open_sources
     from cnnbench.workflows.continuation import resolved
@@ -119,7 +119,7 @@ def run_ours(trials: int, folder: str, pruner: str) -> dict[str, Any]:
     facts = {"cost": some.cost, "stem": "small", "components": {}, "machine": _machine()}
     begin, shipping = time.process_time(), children_cpu()
     spaces = {label: row.space for label, row in rows.items()}
-    search = Search(asked.search, asked.budget.trials, spaces, asked.folder / "optuna.journal")
+    search = StudySearch(asked.search, asked.budget.trials, spaces, asked.folder / "optuna.journal")
     tracking = Tracking(asked, resolved(asked))
     recorder = Recorder(asked, Ledger(asked.folder / "ledger.jsonl"), [tracking])
     phase = SearchPhase(asked, rows, recorder, search)

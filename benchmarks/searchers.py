@@ -22,8 +22,8 @@ from ray.tune.search.optuna import OptunaSearch
 from trial_tables import EPOCHS, LEARNING_RATES, SCHEDULES, WEIGHT_DECAYS, Table, nearest
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.search.search import Search
-from cnnbench.study import Search as Settings
+from cnnbench.search.search import StudySearch
+from cnnbench.study import StudySearch as Settings
 from cnnbench.study.space import Choice, Fixed, FloatRange, Space
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -44,7 +44,7 @@ def cnnbench_search(table: Table, seed: int, epochs: int, **settings: Any) -> Tr
     luck = random.Random(f"luck {seed}")
     with tempfile.TemporaryDirectory() as folder:
         trials = epochs  # more than there can be
-        search = Search(
+        search = StudySearch(
             Settings(seed=seed, **settings).within(EPOCHS),
             trials,
             {"row": {**SPACE, "batch_size": Fixed(table.batch_size)}},

@@ -34,11 +34,12 @@ from torchvision import transforms
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "platform"))
 
-from cnnbench.data.datasets import DATASETS  # noqa: E402
 from cnnbench.data.image_normalization import Normalization  # noqa: E402
 from cnnbench.data.images import Images  # noqa: E402
+from cnnbench.data.readers import DATASETS  # noqa: E402
 from cnnbench.data.sources import DataError  # noqa: E402
 from cnnbench.networks.build import build  # noqa: E402
+from cnnbench.networks.spec import NetworkSpec  # noqa: E402
 from cnnbench.precision import Precision  # noqa: E402
 from cnnbench.training.allocator import keep_freed_memory  # noqa: E402
 from cnnbench.training.loop import train  # noqa: E402
@@ -117,7 +118,7 @@ def our_rate(
 
 def new_network(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return build(name, classes=10, channels=3, image_size=32)[0]
+    return build(NetworkSpec(name, classes=10, channels=3, image_size=32))[0]
 
 
 def serve_usual(connection: Connection, images: Images, normalization: Normalization, device: torch.device) -> None:

@@ -32,14 +32,14 @@ from cnnbench.ledger import EpochPoint, Ledger
 from cnnbench.protocol.phases import SearchPhase
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.protocol.recorder import Recorder
-from cnnbench.search.search import Search
+from cnnbench.search.search import StudySearch
 from cnnbench.study import Study, parse
 from cnnbench.tracking.observer import Tracking
 from cnnbench.tracking.tracker import Tracker
 from cnnbench.trial import machine
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.trial.run import run_trial
-from cnnbench.trial.spec import MaterialRef, TrialSpec, content
+from cnnbench.trial.spec import TrialImagesRef, TrialSpec, content
 from cnnbench.trial.study_images import open_sources
 from cnnbench.vocabulary import vocabulary
 from cnnbench.workflows.continuation import resolved
@@ -103,12 +103,12 @@ class Ends(tune.Callback):
         self.clock.add(self.compute[trial.trial_id])
 
 
-def plain(config: dict[str, Any], material: MaterialRef) -> None:
+def plain(config: dict[str, Any], material: TrialImagesRef) -> None:
     """The same training in a Tune function as the documentation has it: a new process each trial."""
     run_trial(TrialSpec.from_config(config), ray.get(material.ref), torch.device("cpu"), tune.report)
 
 
-def nested(config: dict[str, Any], material: MaterialRef, storage: str, workers: int) -> None:
+def nested(config: dict[str, Any], material: TrialImagesRef, storage: str, workers: int) -> None:
     """The same training in a TorchTrainer nested in a Tune function, as the documentation has it."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -144,11 +144,11 @@ def tracking_ms(folder: str, epochs: int = 2000) -> list[float]:
 class Table:
     """A search and its observers for ``trials`` trials, as ``cnnbench run`` has them."""
 
-    def __init__(self, folder: str, trials: int, epochs: int, material: Material, workers: int = 1) -> None:
+    def __init__(self, folder: str, trials: int, epochs: int, material: TrialImages, workers: int = 1) -> None:
         self.study = study(folder, trials, epochs, workers)
         rows = plan_rows(self.study, channels=material.channels, classes=len(material.classes))
         spaces = {label: row.space for label, row in rows.items()}
-        search = Search(self.study.search, trials, spaces, self.study.folder.optuna_journal)
+        search = StudySearch(self.study.search, trials, spaces, self.study.folder.optuna_journal)
         self.tracking, self.clock = Tracking(self.study, resolved(self.study)), Clock(workers)
         ledger = Ledger(self.study.folder.ledger)
         recorder = Recorder(self.study, ledger, [self.tracking, self.clock])
@@ -162,7 +162,7 @@ class Table:
         return found
 
 
-def calibrate(folder: str, material: Material) -> int:
+def calibrate(folder: str, material: TrialImages) -> int:
     """Epochs that take about COMPUTE_S seconds."""
     (spec,) = Table(f"{folder}/calibration", 1, 3, material).specs()
     seconds: list[float] = []
@@ -186,7 +186,7 @@ def main() -> None:
         epochs = calibrate(folder, material)
         tracking = tracking_ms(folder)
         with cluster.connected(base.resources, Path(folder) / "ray.log"):
-            ref = MaterialRef(ray.put(material))
+            ref = TrialImagesRef(ray.put(material))
             anywhere, on_head = {"cpu": 1}, tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
             ours: dict[str, tuple[int, Any, Any]] = {
                 "cnnbench": (1, tune.with_parameters(tune_trial, material=ref), anywhere),

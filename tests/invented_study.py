@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from cnnbench.ledger import Budget, ClassScore, ComponentUse, Cost, TestMetrics, TrialRecord
+from cnnbench.ledger import BudgetSpent, ClassScore, ComponentUse, Cost, TestMetrics, TrialRecord
 from ledger_rows import again, curve, final, majority, scored, trial
 
 # label, year, family, params, macs, mean accuracy, device-seconds a final
@@ -78,7 +78,7 @@ def _invented_row(facts: Any, chance: random.Random, epochs: int, names: tuple[s
                 status="failed" if failed else "pruned" if pruned else "completed",
                 reason="the worker was killed (signal 9)" if failed else "",
                 epochs=curve(ran, reached, validation=True, speed=4 + 3 * chance.random()),
-                budget=Budget(
+                budget=BudgetSpent(
                     epochs_asked=epochs, epochs=ran, images=1200 * ran, device_seconds=seconds * ran / epochs
                 ),
                 hyperparameters=_hyperparameters(index),
@@ -95,7 +95,9 @@ def _invented_row(facts: Any, chance: random.Random, epochs: int, names: tuple[s
                 **configuration,
                 test=_uneven(reached, names, chance),
                 epochs=curve(epochs, min(0.999, reached + 0.008), validation=False, speed=speed),
-                budget=Budget(epochs_asked=epochs, epochs=epochs, images=1400 * epochs, device_seconds=seconds * 1.2),
+                budget=BudgetSpent(
+                    epochs_asked=epochs, epochs=epochs, images=1400 * epochs, device_seconds=seconds * 1.2
+                ),
                 hyperparameters=_hyperparameters(6),
             )
         )

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from cnnbench.ledger import Budget, ComponentUse, Cost, EpochPoint, Speed, TestMetrics, TrialRecord
+from cnnbench.ledger import BudgetSpent, ComponentUse, Cost, EpochPoint, Speed, TestMetrics, TrialRecord
 from ledger_rows import SEEDS, again, final, majority, trial
 from ledger_rows import scored as tidy
 
@@ -123,9 +123,9 @@ class _Row:
         metrics = tidy(reached, self.names, images=10_000)
         return metrics.model_copy(update={"accuracy": reached, "loss": 3 * (1 - reached)})
 
-    def _budget(self, ran: int) -> Budget:
+    def _budget(self, ran: int) -> BudgetSpent:
         seconds = self.seconds * ran * (0.9 + 0.2 * self.chance.random())
-        return Budget(epochs_asked=self.epochs, epochs=ran, images=45_000 * ran, device_seconds=seconds)
+        return BudgetSpent(epochs_asked=self.epochs, epochs=ran, images=45_000 * ran, device_seconds=seconds)
 
     def _curve(self, ran: int, reached: float, *, held_out: bool) -> tuple[EpochPoint, ...]:
         noise, speed = self.chance.gauss, 3 + 3 * self.chance.random()

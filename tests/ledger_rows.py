@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnbench.ledger import (
-    Budget,
+    BudgetSpent,
     ClassScore,
     ComponentUse,
     Cost,
@@ -46,7 +46,7 @@ def majority(accuracy: float, **changes: Any) -> TrialRecord:
         "components": {},
         "hyperparameters": {},
         "epochs": (),
-        "budget": Budget(epochs_asked=0, epochs=0, images=0, device_seconds=0.0),
+        "budget": BudgetSpent(epochs_asked=0, epochs=0, images=0, device_seconds=0.0),
         "cost": Cost(params=0, trainable_params=0, macs=0, flops=0, size_mb=0.0, input=(1, 16, 16)),
     }
     changes = {"test": scored(accuracy), "control": "majority", "seed": 0, **nothing, **changes}
@@ -93,7 +93,7 @@ def _record(row: str, stage: str, index: int, /, **changes: Any) -> TrialRecord:
             data_checksum="a" * 64,
             split_checksum="b" * 64,
         ),
-        "budget": Budget(epochs_asked=2, epochs=2, images=160, device_seconds=1.5),
+        "budget": BudgetSpent(epochs_asked=2, epochs=2, images=160, device_seconds=1.5),
         "status": "completed",
         "score": None,
         "stop_epoch": None,

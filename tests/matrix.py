@@ -23,6 +23,7 @@ from cnnbench.components import ComponentError, swap
 from cnnbench.components.kinds import KINDS, NAMES, NUMBERS, SITES_OF
 from cnnbench.networks import build as network
 from cnnbench.networks.build import BuildError
+from cnnbench.networks.spec import NetworkSpec
 
 PAGE = Path(__file__).parents[1] / "docs" / "matrix.md"
 SIZE, CLASSES, BATCH = 32, 10, 4
@@ -56,7 +57,7 @@ def values() -> Iterator[tuple[str, str | float]]:
 def built(architecture: str) -> nn.Module:
     """The network without components, always with the same weights."""
     torch.manual_seed(0)
-    return network.build(architecture, classes=CLASSES, channels=3, image_size=SIZE)[0]
+    return network.build(NetworkSpec(architecture, classes=CLASSES, channels=3, image_size=SIZE))[0]
 
 
 def try_cell(original: nn.Module, before: Sequence[Tensor], kind: str, value: str | float) -> Cell:
@@ -124,7 +125,7 @@ def representatives(architectures: Sequence[str]) -> dict[str, str]:
         try:
             with torch.device("meta"):
                 original = built(name)
-            sites = network.sites(name, channels=3, image_size=SIZE)
+            sites = network.sites(NetworkSpec(name, classes=10, channels=3, image_size=SIZE))
         except BuildError:
             continue
         layers = frozenset(type(module).__name__ for module in original.modules())
@@ -139,7 +140,7 @@ def page(rows: dict[str, Row], stands_for: dict[str, str]) -> str:
     """The whole of docs/matrix.md, from which ``read`` gets both back."""
     blocks = [_INTRODUCTION.format(size=SIZE, batch=BATCH)]
     for kind in (*NAMES, *NUMBERS):
-        columns = [value for of, value in values() if of == kind]
+        columns = [value for of, value in values() if of == kind and all((of, value) in row for row in rows.values())]
         reasons: dict[str, int] = {}
         lines = [
             f"## {kind}\n\n{SITES_OF[kind]}\n",

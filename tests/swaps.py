@@ -9,7 +9,7 @@ from typing import Any
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.protocol.freeze import Winner
 from cnnbench.protocol.phases import FinalsPhase, Phase
-from cnnbench.protocol.plan import Row, plan_rows
+from cnnbench.protocol.plan import PlannedRow, plan_rows
 from cnnbench.protocol.recorder import Recorder
 from cnnbench.protocol.swapped import EffectsPhase, measurements, tunings
 from cnnbench.protocol.variants import Variants, plan_variants
@@ -43,7 +43,7 @@ class Simulated:
     ) -> None:
         text = STUDY.format(architectures=architectures, components=components, storage=folder)
         self.study: Study = parse(text, vocabulary())
-        self.rows: dict[str, Row] = plan_rows(self.study, channels=1, classes=10)
+        self.rows: dict[str, PlannedRow] = plan_rows(self.study, channels=1, classes=10)
         values = {"lr": 0.1, "schedule": "constant", **(values or {})}
         self.winners = {row: Winner(row, f"{row}-000", 0.9, 5, values) for row in self.rows}
         self.split = Split(
@@ -57,7 +57,7 @@ class Simulated:
         return self.recorder.records
 
     def plan(self) -> Variants:
-        return plan_variants(self.study, self.rows, self.winners, channels=1, classes=10)
+        return plan_variants(self.study, self.rows, self.winners)
 
     def finals(self) -> None:
         seeds = range(1000, 1000 + self.study.finals.seeds)
@@ -88,7 +88,7 @@ class Simulated:
 
 def accuracy(spec: TrialSpec) -> float:
     """0.9, less what the component and a wrong learning rate cost, with the seed's luck and the training's own."""
-    swapped = next((value for value in spec.components.values() if isinstance(value, str)), "")
+    swapped = next((value for value in spec.network.components.values() if isinstance(value, str)), "")
     of_seed, own = random.Random(spec.seed).gauss(0, 0.01), random.Random(spec.trial_id).gauss(0, NOISE)
     wrong_rate = abs(spec.hyperparameters["lr"] / (0.1 * RATE.get(swapped, 1.0)) - 1)
     return 0.9 - COST.get(swapped, 0.0) - 0.02 * wrong_rate + of_seed + own

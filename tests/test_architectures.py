@@ -1,6 +1,8 @@
 """Our own architectures: a training step at each image form, smallest sizes, and what each paper's network is made of.
-Their sizes are in test_published_sizes.py; torchvision's architectures have tests of their own."""
+Their sizes are in test_published_sizes.py; torchvision's architectures have tests of their own. What holds for all is
+asked of all that are registered, so of a new file, too."""
 
+import datetime
 import inspect
 import operator
 
@@ -18,20 +20,26 @@ from cnnbench.architectures.cbam_resnet import CBAM
 from cnnbench.architectures.preact_resnet import PreActBlock
 from cnnbench.architectures.resnet import BasicBlock
 from cnnbench.networks.build import BuildError, build, sites
+from cnnbench.networks.spec import NetworkSpec
 
 VGG_GAP = tuple(f"vgg{layers}{bn}_gap" for layers in (11, 13, 16, 19) for bn in ("", "_bn"))
-CIFAR_RESNETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
-OWN = (
-    *("lenet5", "simple_cnn", "alexnet_2012", *VGG_GAP, *CIFAR_RESNETS, "wide_resnet28_10", "wide_resnet40_4"),
+UNPADDED = ("lenet5", "simple_cnn", "alexnet_2012", *VGG_GAP)  # their poolings
+PADDED = (
+    *("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "wide_resnet28_10", "wide_resnet40_4"),
     *("preact_resnet18", "modern_cnn", "cbam_resnet18", "regularized_resnet18", "mobilenet_v1"),
 )
-WITH_STEM = [(name, stem) for name in OWN for stem in ARCHITECTURES[name].facts["smallest"]]
+TORCHVISIONS = torchvision.models.list_models(module=torchvision.models)
+OWN = tuple(name for name in ARCHITECTURES if name not in TORCHVISIONS)
+
+
+def with_stem(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(name, stem) for name in names for stem in ARCHITECTURES[name].facts["smallest"]]
 
 
 def plain(name: str, *, classes: int = 10, channels: int = 3, image_size: int = 32, **options: object) -> nn.Module:
     """The network without memory for its numbers."""
     with torch.device("meta"):
-        return build(name, classes=classes, channels=channels, image_size=image_size, **options)[0]
+        return build(NetworkSpec(name, classes=classes, channels=channels, image_size=image_size, **options))[0]
 
 
 def narrow(name: str) -> dict[str, float]:
@@ -72,26 +80,28 @@ def test_alexnets_response_normalisation_is_the_papers_formula():
 @pytest.mark.parametrize(("size", "channels"), [(28, 1), (32, 3)])
 @pytest.mark.parametrize("name", OWN)
 def test_every_architecture_trains_one_step_on_grey_and_colour_images(name: str, size: int, channels: int):
-    network, report = build(name, classes=5, channels=channels, image_size=size, **narrow(name))
-    assert report.stem == "small"
+    smallest = ARCHITECTURES[name].facts["smallest"]
+    size = max(size, min(smallest.values()))
+    network, report = build(NetworkSpec(name, classes=5, channels=channels, image_size=size, **narrow(name)))
+    assert report.stem == "small" or "small" not in smallest
     train_one_step(network, channels, size)
 
 
-@pytest.mark.parametrize(("name", "stem"), WITH_STEM)
+@pytest.mark.parametrize(("name", "stem"), with_stem(OWN))
 def test_every_architecture_trains_at_its_smallest_size_and_refuses_one_pixel_less(name: str, stem: str):
     size = ARCHITECTURES[name].facts["smallest"][stem]
-    network, _ = build(name, classes=5, channels=1, image_size=size, stem=stem, **narrow(name))
+    network, _ = build(NetworkSpec(name, classes=5, channels=1, image_size=size, stem=stem, **narrow(name)))
     train_one_step(network, 1, size)
     with pytest.raises(BuildError, match=f"{name}: .* too small for its {stem} stem; the smallest it takes is {size}$"):
-        build(name, classes=5, channels=1, image_size=size - 1, stem=stem)
+        build(NetworkSpec(name, classes=5, channels=1, image_size=size - 1, stem=stem))
 
 
-@pytest.mark.parametrize(("name", "stem"), WITH_STEM)
+@pytest.mark.parametrize(("name", "stem"), with_stem(UNPADDED + PADDED))
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_the_smallest_size_leaves_one_pixel_and_below_it_there_is_none_or_not_a_whole_one(name: str, stem: str):
     smallest = ARCHITECTURES[name].facts["smallest"][stem]
     assert side_of_last_maps(plain(name, channels=1, image_size=smallest, stem=stem), 1, smallest) == 1
-    if name in ("lenet5", "simple_cnn", "alexnet_2012", *VGG_GAP):  # their poolings have no padding
+    if name in UNPADDED:
         given = {"stem": stem, "image_size": smallest - 1, "width": 1.0}
         has = inspect.signature(ARCHITECTURES[name].thing).parameters
         with torch.device("meta"), pytest.raises(RuntimeError):
@@ -155,7 +165,9 @@ def test_pre_activation_has_nothing_behind_an_addition_but_the_last_norm_and_act
 
 def test_a_study_can_turn_on_the_wide_resnets_dropout_between_the_convolutions():
     with torch.device("meta"):
-        network, report = build("wide_resnet28_10", classes=10, channels=3, image_size=32, components={"dropout": 0.3})
+        network, report = build(
+            NetworkSpec("wide_resnet28_10", classes=10, channels=3, image_size=32, components={"dropout": 0.3})
+        )
     expected = [f"stages.{stage}.{block}.dropout" for stage in range(3) for block in range(4)]
     assert list(report.components["dropout"].names) == expected
     assert {network.get_submodule(name).p for name in expected} == {0.3}
@@ -177,7 +189,7 @@ def test_what_only_drops_in_training_computes_resnet18_in_evaluation(name: str, 
     for tensor in theirs.state_dict().values():
         if tensor.is_floating_point():
             tensor.uniform_(0.01, 0.1)
-    ours, _ = build(name, classes=5, channels=3, image_size=40, stem=stem)
+    ours, _ = build(NetworkSpec(name, classes=5, channels=3, image_size=40, stem=stem))
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
     images = torch.randn(2, 3, 40, 40)
     with torch.no_grad():
@@ -224,7 +236,7 @@ def test_cbam_is_the_papers_equations():
     ],
 )
 def test_a_trace_finds_the_activations_and_norms_that_the_paper_counts(name: str, activations: int, norms: int):
-    found = sites(name, channels=3, image_size=32)
+    found = sites(NetworkSpec(name, classes=10, channels=3, image_size=32))
     assert (found["activation"], found["normalization"], found["global_pooling"]) == (
         activations,
         norms,
@@ -235,6 +247,6 @@ def test_a_trace_finds_the_activations_and_norms_that_the_paper_counts(name: str
 def test_every_architecture_says_its_year_family_and_paper():
     for name in OWN:
         facts = ARCHITECTURES[name].facts
-        assert 1998 <= facts["year"] <= 2018
+        assert 1980 <= facts["year"] <= datetime.date.today().year
         assert facts["family"]
         assert facts["paper"].startswith(("arXiv:", "doi:")) or name == "simple_cnn"

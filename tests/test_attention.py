@@ -10,6 +10,7 @@ from cnnbench.components import COMPONENTS, ComponentError, swap
 from cnnbench.components.attention import CBAM, ChannelAttention, SpatialAttention, SqueezeExcite
 from cnnbench.components.kinds import Place
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 
 PLACE = Place((1, 32, 5, 6))
 GATES = ("squeeze_excite", "channel", "spatial", "cbam")
@@ -123,10 +124,10 @@ def test_a_gate_that_the_network_has_is_replaced_or_taken_away():
 
 def test_a_papers_own_cbam_is_a_site_too():
     torch.manual_seed(0)
-    network, _ = build("cbam_resnet18", classes=5, channels=3, image_size=16, width=0.25)
+    network, _ = build(NetworkSpec("cbam_resnet18", classes=5, channels=3, image_size=16, width=0.25))
     swapped, report = swap(network, {"attention": "none"}, (3, 16, 16))
     assert (report.components["attention"].sites, report.components["attention"].how) == (8, "replaced")
-    plain, _ = build("modern_cnn", classes=5, channels=3, image_size=16, width=0.25)
+    plain, _ = build(NetworkSpec("modern_cnn", classes=5, channels=3, image_size=16, width=0.25))
     parameters = [sum(p.numel() for p in network.parameters()) for network in (swapped, plain)]
     assert parameters[0] == parameters[1]
 

@@ -12,6 +12,7 @@ from cnnbench.data.batches import Batch
 from cnnbench.data.image_normalization import Normalization
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.training.loop import train
 from cnnbench.training.loss import batch_loss, count_right
 from cnnbench.training.probe import probe
@@ -87,7 +88,7 @@ def test_torchvisions_googlenet_has_two():
 
 @pytest.mark.parametrize("components", [{}, {"activation": "silu"}])
 def test_googlenet_trains_with_its_auxiliary_heads_and_is_scored_without_them(components):
-    network, _ = build("googlenet", classes=3, channels=1, image_size=32, components=components)
+    network, _ = build(NetworkSpec("googlenet", classes=3, channels=1, image_size=32, components=components))
     training = random_images(6, size=32)
     head = next(parameter for name, parameter in network.named_parameters() if name.startswith("aux1.fc2"))
     before = head.detach().clone()

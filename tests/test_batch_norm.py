@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.data.datasets import DATASETS
 from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
+from cnnbench.data.readers import DATASETS
 from cnnbench.data.splits import stratified_split
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.precision import COMBINATIONS, FP32
 from cnnbench.training.batch_norm import IMAGES, Settling
 from cnnbench.training.loop import set_seed, train
@@ -91,7 +92,7 @@ def test_a_resnet_is_validated_as_what_it_has_learnt():
     training, validation = digits.take(kept), digits.take(held)
     normalization = Normalization.of(training)
     set_seed(0)
-    network, _ = build("resnet20", classes=10, channels=1, image_size=8, width=0.25, depth=1 / 3)
+    network, _ = build(NetworkSpec("resnet20", classes=10, channels=1, image_size=8, width=0.25, depth=1 / 3))
     late: list[float] = []
     as_trained: dict[str, torch.Tensor] = {}
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from cnnbench.components.branches import find_branches
 from cnnbench.components.trace import trace
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 
 
 # Blocks of He et al. (2015, arXiv:1512.03385): 3 × 3 in ResNet-20, 2+2+2+2, 3+4+6+3; MobileNetV2 (2018, table 2): of 17
@@ -34,7 +35,7 @@ def test_torchvisions_networks_have_the_branches_of_their_papers(name: str, bran
 )
 def test_our_own_networks_have_the_branches_of_their_papers(name: str, branches: int):
     with torch.device("meta"):
-        network, _ = build(name, classes=5, channels=3, image_size=32)
+        network, _ = build(NetworkSpec(name, classes=5, channels=3, image_size=32))
     assert len(find_branches(trace(network, (3, 32, 32)))) == branches
 
 

@@ -11,9 +11,9 @@ from cnnbench.protocol.phases import SearchPhase
 from cnnbench.protocol.plan import check_budget, plan_rows
 from cnnbench.protocol.price import predict
 from cnnbench.protocol.recorder import Recorder
-from cnnbench.search.search import Search
-from cnnbench.study import Search as Settings
+from cnnbench.search.search import StudySearch
 from cnnbench.study import Study, StudyError, parse
+from cnnbench.study import StudySearch as Settings
 from cnnbench.trial.spec import content, payload
 from cnnbench.vocabulary import vocabulary
 from trials import EPOCHS, SPACE, run_all
@@ -34,8 +34,8 @@ def study(*changes: str) -> Study:
     return parse(STUDY, vocabulary(), changes)
 
 
-def search(folder, records=(), limit=("images", float(IMAGES)), **settings) -> Search:
-    return Search(Settings(**settings), 100, ROWS, folder / "optuna.journal", records, None, limit)
+def search(folder, records=(), limit=("images", float(IMAGES)), **settings) -> StudySearch:
+    return StudySearch(Settings(**settings), 100, ROWS, folder / "optuna.journal", records, None, limit)
 
 
 def test_each_row_spends_its_images_and_early_stopping_buys_it_more_trials(tmp_path):
@@ -71,7 +71,9 @@ def test_the_trial_that_spends_a_rows_last_device_second_is_stopped_there_and_sa
     split = Split(dataset="digits", train=8, validation=2, test=None, seed=0, data_checksum="a", split_checksum="b")
     recorder = Recorder(given, Ledger(tmp_path / "ledger.jsonl"), [])
     spaces = {label: row.space for label, row in rows.items()}
-    searching = Search(given.search, given.budget.trials, spaces, tmp_path / "journal", (), None, given.budget.limit)
+    searching = StudySearch(
+        given.search, given.budget.trials, spaces, tmp_path / "journal", (), None, given.budget.limit
+    )
     phase, images = SearchPhase(given, rows, recorder, searching), SimpleNamespace(split=split)
     phase.begin(0.0, lambda: images)
     table = _Table(phase, None, threading.Event())

@@ -7,9 +7,10 @@ import torch
 
 from cnnbench.networks.build import build
 from cnnbench.networks.cost import measure
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.constraints import admission
 from cnnbench.protocol.plan import plan_rows
-from cnnbench.search.search import Search
+from cnnbench.search.search import StudySearch
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.vocabulary import vocabulary
 
@@ -30,7 +31,9 @@ def study(limits: str) -> Study:
 def measured(attention: str) -> Mapping[str, int]:
     components = {} if attention == "none" else {"attention": attention}
     with torch.device("meta"):
-        built, _ = build("simple_cnn", classes=10, channels=1, image_size=16, width=0.25, components=components)
+        built, _ = build(
+            NetworkSpec("simple_cnn", classes=10, channels=1, image_size=16, width=0.25, components=components)
+        )
         return vars(measure(built, (1, 16, 16)))
 
 
@@ -41,8 +44,8 @@ def test_no_configuration_above_a_limit_is_proposed_and_those_below_are(what, tm
     limited = study(f"{{max_{what}: {limit}}}")
     rows = plan_rows(limited, channels=1, classes=10)
     spaces = {label: row.space for label, row in rows.items()}
-    admits = admission(limited, rows, channels=1, classes=10)
-    search = Search(limited.search, limited.budget.trials, spaces, tmp_path / "optuna.journal", (), admits)
+    admits = admission(limited, rows)
+    search = StudySearch(limited.search, limited.budget.trials, spaces, tmp_path / "optuna.journal", (), admits)
     proposed = []
     while (proposal := search.ask()) is not None:
         proposed.append(proposal.values["attention"])
@@ -57,4 +60,4 @@ def test_an_architecture_above_a_limit_is_refused_with_its_figure_before_the_stu
 
 
 def test_a_study_without_limits_admits_everything():
-    assert admission(study("{max_params: null}"), {}, channels=1, classes=10) is None
+    assert admission(study("{max_params: null}"), {}) is None

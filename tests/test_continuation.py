@@ -16,7 +16,7 @@ from cnnbench.commands.live_view import StudyView
 from cnnbench.ledger import Ledger, Split, TrialRecord
 from cnnbench.search.search import Proposal
 from cnnbench.study import Architecture, Constraints, Part, Study, StudyError, StudyFolder, load, parse
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.vocabulary import vocabulary
 from cnnbench.workflows.continuation import FREE, FREE_UNTIL_FINALS, continue_study, resolved, with_defaults
 from trials import record
@@ -43,7 +43,7 @@ def goes_on(study: Study, before: Mapping[str, Any], records: list[TrialRecord] 
     study.folder.path.mkdir(parents=True, exist_ok=True)
     study.folder.study_json.write_text(json.dumps(before))
     view = StudyView(Console(quiet=True), study.study, [], 0, 0)
-    continue_study(study, records, cast(Material, SimpleNamespace(split=records[0].split)), view)
+    continue_study(study, records, cast(TrialImages, SimpleNamespace(split=records[0].split)), view)
     written: dict[str, Any] = json.loads(study.folder.study_json.read_text())
     return written
 
@@ -202,4 +202,4 @@ def test_other_images_are_refused(study: Study) -> None:
     view = StudyView(Console(quiet=True), study.study, [], 0, 0)
     other: Split = begun.split.model_copy(update={"data_checksum": "other"})
     with pytest.raises(StudyError, match="data: the images have changed since the study was begun"):
-        continue_study(study, [begun], cast(Material, SimpleNamespace(split=other)), view)
+        continue_study(study, [begun], cast(TrialImages, SimpleNamespace(split=other)), view)

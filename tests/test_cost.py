@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cnnbench.networks.build import build
 from cnnbench.networks.cost import measure, speed
+from cnnbench.networks.spec import NetworkSpec
 
 
 def test_conv_macs_equal_the_closed_form():
@@ -32,7 +33,7 @@ def test_linear_macs_equal_the_closed_form_and_flops_are_twice_the_macs():
 def test_macs_of_known_networks(name: str, classes: int, image_size: int, macs: int):
     channels = 1 if name == "lenet5" else 3
     with torch.device("meta"):
-        network, _ = build(name, classes=classes, channels=channels, image_size=image_size)
+        network, _ = build(NetworkSpec(name, classes=classes, channels=channels, image_size=image_size))
     assert measure(network, (channels, image_size, image_size)).macs == macs
 
 
@@ -45,7 +46,7 @@ def test_size_counts_parameters_and_buffers_and_frozen_parameters_are_not_traina
 
 
 def test_measuring_leaves_mode_statistics_and_weights_as_they_were():
-    network, _ = build("resnet20", classes=10, channels=3, image_size=32)
+    network, _ = build(NetworkSpec("resnet20", classes=10, channels=3, image_size=32))
     network.train()
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     measure(network, (3, 32, 32))

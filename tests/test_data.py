@@ -15,10 +15,10 @@ from PIL import Image
 from cnnbench.data import sources
 from cnnbench.data.augmentation import Augmentation
 from cnnbench.data.batches import Batches, images_from_arrays
-from cnnbench.data.cifar import CIFAR10_CLASSES
-from cnnbench.data.datasets import DATASETS
 from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
+from cnnbench.data.readers import DATASETS
+from cnnbench.data.readers.cifar10 import CLASSES as CIFAR10_CLASSES
 from cnnbench.data.resize import fit, with_channels
 from cnnbench.data.seeds import derived_seed
 from cnnbench.data.sources import DataError, data_root, download

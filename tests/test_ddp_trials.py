@@ -25,9 +25,10 @@ from cnnbench.distributed.ddp import distributed_trials
 from cnnbench.distributed.placements import waited_for
 from cnnbench.distributed.tune import run_stage
 from cnnbench.ledger import Split
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.study import Resources
-from cnnbench.trial.images import Material
-from cnnbench.trial.spec import MaterialRef, Progress, TrialSpec
+from cnnbench.trial.images import TrialImages
+from cnnbench.trial.spec import Progress, TrialImagesRef, TrialSpec
 
 pytestmark = pytest.mark.ray
 
@@ -101,19 +102,19 @@ class Stage:
 
 def _spec(folder: Path, name: str) -> TrialSpec:
     return TrialSpec(
-        trial_id=name, stage="search", scores_on="validation", index=0, row="a", architecture=f"{__name__}:network",
-        width=1.0, depth=1.0, stem="auto", image_size=16, components={}, left_out=(),
+        trial_id=name, stage="search", scores_on="validation", index=0, row="a",
+        network=NetworkSpec(f"{__name__}:network", classes=2, channels=1, image_size=16), left_out=(),
         hyperparameters={"lr": 0.01, "batch_size": 16}, seed=0, epochs=EPOCHS, stop_epoch=None, precision="fp32",
         channels_last=False, workers=2, cpus=1, gpus=0, checkpoint=str(folder / f"{name}.ckpt"), checkpoint_every_s=60,
     )  # fmt: skip
 
 
-def _material() -> Material:
+def _material() -> TrialImages:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 1, 16, 16), np.uint8)
     labels = np.arange(32) % 2
     split = Split(dataset="digits", train=32, validation=32, test=None, seed=0, data_checksum="a", split_checksum="b")
     images = Images(torch.from_numpy(pixels), torch.from_numpy(labels), ("a", "b"))
-    return Material(pixels, labels, pixels, labels, images.classes, Normalization.of(images), split)
+    return TrialImages(pixels, labels, pixels, labels, images.classes, Normalization.of(images), split)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
             too_much = placement_group([{"CPU": 500.0}, {"CPU": 500.0}])
             stage.waited_for = waited_for()
             remove_placement_group(too_much)
-            ref = MaterialRef(ray.put(_material()))
+            ref = TrialImagesRef(ray.put(_material()))
             placement = cluster.Share(workers=2, cpus=1, gpus=0).placement()
             run_stage(
                 stage, distributed_trials(ref, str(folder / "train")), resources=placement, concurrent=1,

@@ -13,6 +13,7 @@ from cnnbench.networks.build import build
 from cnnbench.networks.cost import measure
 from cnnbench.networks.description import Layer, describe
 from cnnbench.networks.receptive_field import Field
+from cnnbench.networks.spec import NetworkSpec
 
 
 def layers_of(network: nn.Module, input: tuple[int, int, int]) -> dict[str, Layer]:
@@ -92,7 +93,7 @@ def test_the_field_is_what_an_output_depends_on_in_a_network_with_everything_a_w
 
 
 def test_the_field_of_a_whole_resnet_is_what_its_last_maps_depend_on():
-    network, _ = build("resnet20", classes=2, channels=1, image_size=96, width=0.125)
+    network, _ = build(NetworkSpec("resnet20", classes=2, channels=1, image_size=96, width=0.125))
     maps = nn.Sequential(*[network.get_submodule(n) for n in ("conv1", "norm1", "act1", "stage1", "stage2", "stage3")])
     # 3; six convolutions of stride 1: +12; then +2 and five of stride 2: +20; then +4 and five of stride 4: +40
     assert last_field(maps, 96) == (81, 81)
@@ -146,7 +147,7 @@ def test_attention_and_pooling_of_whole_maps_see_the_whole_image():
 
 
 def test_the_table_of_lenet5_is_what_one_computes_by_hand():
-    network, _ = build("lenet5", classes=10, channels=1, image_size=32)
+    network, _ = build(NetworkSpec("lenet5", classes=10, channels=1, image_size=32))
     counted = [layer for layer in describe(network, (1, 32, 32)).layers if layer.params or "ool" in layer.type]
     rows = [(layer.output, layer.field.size[0], layer.field.stride[0], layer.params, layer.macs) for layer in counted]
     assert rows[:4] == [
@@ -192,7 +193,9 @@ def test_parameters_that_the_forward_pass_does_not_use_are_said():
 
 def test_the_sites_say_what_stands_there():
     network, _ = build(
-        "resnet20", classes=10, channels=3, image_size=32, components={"activation": "mish", "dropout": 0.3}
+        NetworkSpec(
+            "resnet20", classes=10, channels=3, image_size=32, components={"activation": "mish", "dropout": 0.3}
+        )
     )
     sites = describe(network, (3, 32, 32)).sites
     assert len(sites["activation"]) == 19 and {site.value for site in sites["activation"]} == {"mish"}

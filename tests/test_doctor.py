@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnbench.commands import doctor
-from cnnbench.commands.doctor import Answer, differences, pins
+from cnnbench.commands.doctor import Diagnosis, differences, pins
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,4 +89,4 @@ def test_a_full_disk_and_a_folder_of_others_are_found(tmp_path, monkeypatch):
 
 
 def test_an_answer_is_one_line():
-    assert str(Answer("a", "b")) == "ok    a: b" and str(Answer("a", "b", "c")) == "FAIL  a: b → c"
+    assert str(Diagnosis("a", "b")) == "ok    a: b" and str(Diagnosis("a", "b", "c")) == "FAIL  a: b → c"

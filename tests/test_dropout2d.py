@@ -7,6 +7,7 @@ from torch import nn
 
 from cnnbench.components import ComponentError, swap
 from cnnbench.networks.build import build, sites
+from cnnbench.networks.spec import NetworkSpec
 
 IMAGE = (3, 8, 8)
 
@@ -30,10 +31,10 @@ def test_it_ends_residual_branches_and_never_drops_the_shortcut():
 
 
 def test_simple_cnns_own_are_set_and_its_plain_dropout_is_not():
-    found = sites("simple_cnn", channels=3, image_size=16)
+    found = sites(NetworkSpec("simple_cnn", classes=10, channels=3, image_size=16))
     assert (found["dropout2d"], found["dropout"]) == (3, 1)
     network, report = build(
-        "simple_cnn", classes=5, channels=3, image_size=16, width=0.1, components={"dropout2d": 0.4}
+        NetworkSpec("simple_cnn", classes=5, channels=3, image_size=16, width=0.1, components={"dropout2d": 0.4})
     )
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout2d)] == [0.4] * 3
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.5]

@@ -83,7 +83,7 @@ def test_learning_rates_are_tuned_on_validation_images_and_effects_measured_with
     assert len(tuning) == 3 * 3 and len(measured) == 3 * 6
     assert all(spec.on_validation and spec.stop_epoch is None for spec in tuning)
     assert {spec.seed for spec in tuning} == {0}
-    rates = [spec.hyperparameters["lr"] for spec in tuning if spec.components["activation"] == "tanh"]
+    rates = [spec.hyperparameters["lr"] for spec in tuning if spec.network.components["activation"] == "tanh"]
     assert rates == pytest.approx([0.03, 0.1, 0.3])
     finals = {spec.index: spec for spec in done.trained if spec.stage == "final"}
     for spec in measured:

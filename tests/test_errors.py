@@ -22,7 +22,7 @@ CAUGHT = {
     "_Fault": "a trial's own, in the ledger",
     "_CalledOff": "a trial that its search has ended",
     "Interrupted": "Ctrl-C and SIGTERM, which have an exit code of their own",
-    "Secluded": "what a trial's process can't import",
+    "OutOfReach": "what a trial's process can't import",
 }
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.networks.build import BuildError, build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.study import Study, StudyError, parse
 from cnnbench.vocabulary import vocabulary
@@ -79,7 +80,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def meta(name: str, *, classes: int = 4, channels: int = 3, image_size: int = 16, **options: object) -> nn.Module:
     with torch.device("meta"):
-        return build(name, classes=classes, channels=channels, image_size=image_size, **options)[0]
+        return build(NetworkSpec(name, classes=classes, channels=channels, image_size=image_size, **options))[0]
 
 
 def study(*architectures: str, space: str = "{batch_size: 8}") -> Study:
@@ -93,7 +94,7 @@ def study(*architectures: str, space: str = "{batch_size: 8}") -> Study:
 
 @pytest.mark.parametrize(("name", "channels"), [("their_networks:linear", 1), ("their_networks:Conv", 3)])
 def test_a_users_callable_in_the_working_directory_is_built_and_gives_logits(name: str, channels: int):
-    network, report = build(name, classes=4, channels=channels, image_size=16)
+    network, report = build(NetworkSpec(name, classes=4, channels=channels, image_size=16))
     assert network(torch.zeros(2, channels, 16, 16)).shape == (2, 4)
     assert report.stem == "own"
 
@@ -106,8 +107,8 @@ def test_a_users_callable_gets_the_multipliers_that_it_names_and_no_others():
 
 
 def test_a_users_callable_that_names_a_stem_is_told_which():
-    small, report = build("their_networks:with_stem", classes=4, channels=3, image_size=16)
-    large, at_224 = build("their_networks:with_stem", classes=4, channels=3, image_size=224)
+    small, report = build(NetworkSpec("their_networks:with_stem", classes=4, channels=3, image_size=16))
+    large, at_224 = build(NetworkSpec("their_networks:with_stem", classes=4, channels=3, image_size=224))
     assert (report.stem, at_224.stem) == ("small", "imagenet")
     assert [sum(p.numel() for p in network.parameters()) for network in (small, large)] == [3 * 4 + 4, 12 * 4 + 4]
 
@@ -115,7 +116,7 @@ def test_a_users_callable_that_names_a_stem_is_told_which():
 def test_a_users_network_takes_components():
     with torch.device("meta"):
         _, report = build(
-            "their_networks:Conv", classes=4, channels=3, image_size=16, components={"activation": "mish"}
+            NetworkSpec("their_networks:Conv", classes=4, channels=3, image_size=16, components={"activation": "mish"})
         )
     assert report.components["activation"].names == ("features.3",)
 
@@ -193,7 +194,7 @@ def test_a_timm_network_is_timms_own():
     torch.manual_seed(0)
     expected = timm.create_model("test_resnet", pretrained=False, num_classes=4, in_chans=1)
     torch.manual_seed(0)
-    network, report = build("timm:test_resnet", classes=4, channels=1, image_size=32)
+    network, report = build(NetworkSpec("timm:test_resnet", classes=4, channels=1, image_size=32))
     assert report.stem == "own" and ARCHITECTURES["timm:test_resnet"].facts["family"] == "timm"
     images = torch.randn(2, 1, 32, 32)
     assert torch.equal(network.eval()(images), expected.eval()(images))

@@ -18,8 +18,10 @@ PACKAGE = SOURCE / "cnnbench"
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
-    "registry": {"errors"},
+    "nearest": set(),
+    "registry": {"errors", "nearest"},
     "uri": set(),
+    "origin": set(),
     "whole_file": {"errors"},
     "precision": set(),
     "ranks": set(),
@@ -28,24 +30,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "statistics": set(),
     "cluster_check": {"errors"},
     "storage": {"errors", "uri"},
-    "study": {"errors", "uri"},
+    "study": {"errors", "nearest", "uri"},
     "architectures": {"errors", "registry"},
-    "components": {"errors", "registry"},
+    "components": {"errors", "nearest", "registry"},
     "data": {"errors", "registry"},
     "networks": {"errors", "registry", "architectures", "components"},
     "evaluation": {"data", "precision", "ranks"},
     "training": {"errors", "whole_file", "precision", "ranks", "data", "evaluation"},
     "vocabulary": {"study", "architectures", "components", "data", "training"},
     "trial": {
-        *("uri", "whole_file", "precision", "ranks", "ledger", "storage", "study"),
+        *("uri", "origin", "whole_file", "precision", "ranks", "ledger", "storage", "study"),
         *("data", "networks", "evaluation", "training"),
     },
     "search": {"uri", "ledger", "study", "components", "data", "training", "vocabulary", "trial"},
     "protocol": {
-        *("whole_file", "precision", "ledger", "row_id", "statistics", "storage", "study", "vocabulary"),
+        *("nearest", "whole_file", "precision", "ledger", "row_id", "statistics", "storage", "study", "vocabulary"),
         *("architectures", "components", "networks", "evaluation", "training", "trial", "search"),
     },
-    "tracking": {"errors", "uri", "ledger", "study", "trial"},
+    "tracking": {"errors", "nearest", "uri", "ledger", "study", "trial"},
     "distributed": {"errors", "ranks", "storage", "study", "trial", "protocol"},
     "workflows": {
         *("uri", "whole_file", "ledger", "study", "vocabulary", "trial", "search", "protocol", "tracking"),
@@ -53,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "report": {"errors", "ledger", "row_id", "statistics", "study"},
     "commands": {
-        *("errors", "registry", "uri", "whole_file", "ledger", "cluster_check", "storage", "study", "vocabulary"),
+        *("errors", "nearest", "registry", "uri", "whole_file", "ledger", "cluster_check", "storage", "study"),
+        "vocabulary",
         *("architectures", "components", "data", "networks", "protocol", "tracking", "workflows", "report"),
     },
     "__main__": {"commands"},
@@ -79,14 +82,14 @@ IN_THE_REPORT: dict[str, set[str]] = {
 }
 
 # These run on a bare PyTorch machine: at the top of a file they import the standard library and this alone.
-BARE = {"errors", "registry", "whole_file", "precision", "ranks"}
+BARE = {"errors", "nearest", "registry", "whole_file", "precision", "ranks"}
 BARE |= {"architectures", "components", "networks", "data", "evaluation", "training"}
 ON_A_BARE_MACHINE = {"torch", "torchvision", "numpy", "PIL"}  # torchvision needs the last two
 NEVER_ON_A_BARE_MACHINE = {"pydantic", "rich", "typer", "yaml", "pandas", "plotly", "jinja2"}
 
 # These start fast and work on a laptop without torch.
 WITHOUT_TORCH = {"errors", "registry", "uri", "whole_file", "ledger", "row_id", "statistics", "cluster_check", "study"}
-WITHOUT_TORCH |= {"tracking", "report"}
+WITHOUT_TORCH |= {"tracking", "report", "origin", "nearest"}
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,8 @@ def test_platform_is_the_standard_librarys() -> None:
         ("cnnbench.cluster_check.*", "torch ray mlflow jsonschema"),
         ("cnnbench.tracking.tracker", "torch ray mlflow"),  # MLflow is imported by the process that ships
         (
-            "cnnbench.training.* cnnbench.data.* cnnbench.networks.build cnnbench.networks.cost",
+            "cnnbench.training.* cnnbench.data.* cnnbench.data.readers.* "
+            "cnnbench.networks.build cnnbench.networks.cost",
             "ray mlflow optuna pydantic",
         ),
     ],

@@ -18,8 +18,9 @@ from torch import nn
 
 from cnnbench.components import drop_block, dropout
 from cnnbench.components.kinds import KINDS
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import suggest
 from cnnbench.study import Study, StudyError, parse
@@ -134,11 +135,12 @@ def test_every_architecture_is_reached_from_a_study_file_and_is_what_the_invento
     cases = ARCHITECTURES[row]
     study = study_of(one_each(cases), {})
     for case, entry in zip(cases, study.architectures, strict=True):
+        spec = NetworkSpec(
+            entry.name, classes=10, channels=case.channels, image_size=case.size, stem=entry.stem, width=entry.width,
+            depth=entry.depth,
+        )  # fmt: skip
         with torch.device("meta"):
-            network, report = build(
-                entry.name, classes=10, channels=case.channels, image_size=case.size, stem=entry.stem,
-                width=entry.width, depth=entry.depth,
-            )  # fmt: skip
+            network, report = build(spec)
         assert report.stem == case.stem
         parts = list(network.modules())
         found = {
@@ -154,7 +156,7 @@ def test_every_architecture_is_reached_from_a_study_file_and_is_what_the_invento
 def test_what_architectures_have_beyond_their_widths():
     def parts(name: str, size: int = 32, channels: int = 3) -> list[nn.Module]:
         with torch.device("meta"):
-            return list(build(name, classes=10, channels=channels, image_size=size)[0].modules())
+            return list(build(NetworkSpec(name, classes=10, channels=channels, image_size=size))[0].modules())
 
     def kernels(name: str, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
         first = next(part for part in parts(name, size) if isinstance(part, nn.Conv2d))
@@ -167,7 +169,7 @@ def test_what_architectures_have_beyond_their_widths():
     assert len(depthwise) == 13 and parts("mobilenet_v1")[-1].in_features == 1024
     assert sum(isinstance(part, nn.ReLU6) for part in parts("mobilenet_v2")) == 35
     with torch.device("meta"):
-        google, _ = build("googlenet", classes=10, channels=3, image_size=32)
+        google, _ = build(NetworkSpec("googlenet", classes=10, channels=3, image_size=32))
         outputs = google.train()(torch.empty(2, 3, 32, 32))
     assert [tuple(logits.shape) for logits in outputs] == [(2, 10)] * 3
 
@@ -303,11 +305,12 @@ def test_every_component_is_searched_from_a_study_file_and_stands_in_the_network
     plan_rows(study, channels=3, classes=10)  # builds the row and tries every value: raises unless all sites take it
     assert {configuration[kind] for configuration in drawn(study)} == {"original", *values}
     for word, reached in words.items():
+        spec = NetworkSpec(
+            entry.name, classes=10, channels=3, image_size=32, width=entry.width, depth=entry.depth,
+            components={kind: reached.value},
+        )  # fmt: skip
         with torch.device("meta"):
-            network, report = build(
-                entry.name, classes=10, channels=3, image_size=32, width=entry.width, depth=entry.depth,
-                components={kind: reached.value},
-            )  # fmt: skip
+            network, report = build(spec)
         done = report.components[kind]
         assert done.value == reached.value and done.sites == done.of > 0, word
         if reached.module is not None:

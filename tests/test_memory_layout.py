@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnbench.networks.build import build, sites
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.precision import Precision
 
 CPU = torch.device("cpu")
@@ -27,7 +28,7 @@ class Layouts(TorchDispatchMode):
 
 @pytest.mark.parametrize(("architecture", "relus"), [("resnet20", 19), ("shufflenet_v2_x0_5", 37), ("vgg11_bn", 8)])
 def test_gradients_have_the_layout_of_their_maps_but_behind_the_global_pooling(architecture, relus):
-    network = build(architecture, classes=5, channels=3, image_size=32)[0]
+    network = build(NetworkSpec(architecture, classes=5, channels=3, image_size=32))[0]
     precision = Precision("fp32", channels_last=True)
     precision.place(network, CPU).train()
     images = torch.randn(2, 3, 32, 32).contiguous(memory_format=torch.channels_last)
@@ -39,11 +40,11 @@ def test_gradients_have_the_layout_of_their_maps_but_behind_the_global_pooling(a
 
 @pytest.mark.parametrize("size", [8, 7])
 def test_the_shortcut_without_parameters_takes_every_second_pixel(size):
-    network = build("resnet20", classes=5, channels=3, image_size=32)[0]
+    network = build(NetworkSpec("resnet20", classes=5, channels=3, image_size=32))[0]
     block = network.stage2[0]
     maps = torch.randn(2, 16, size, size)
     assert torch.equal(block.shortcut(maps), F.pad(maps[:, :, ::2, ::2], (0, 0, 0, 0, 8, 8)))
 
 
 def test_a_window_of_one_pixel_is_no_place_to_pool():
-    assert sites("resnet20", channels=3, image_size=32)["window_pooling"] == 0
+    assert sites(NetworkSpec("resnet20", classes=10, channels=3, image_size=32))["window_pooling"] == 0

@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from cnnbench.search.neighbours import REDRAWN, SPREAD, NeighbourSampler
-from cnnbench.search.search import Search, suggest
-from cnnbench.study import Search as Settings
+from cnnbench.search.search import StudySearch, suggest
+from cnnbench.study import StudySearch as Settings
 from cnnbench.study.space import Choice, FloatRange, IntRange
 from trials import record
 
@@ -66,7 +66,7 @@ def test_a_third_of_tpes_trials_are_near_the_best_that_ran_to_its_end(tmp_path: 
     """Of six numbers; a draw at random hardly has all of them near."""
     space = {f"number_{place}": FloatRange(0.0, 1.0) for place in range(6)}
     settings = Settings(sampler=sampler, warm_start=False, startup_trials=1)
-    searching = Search(settings, 100, {"a": space}, tmp_path / "optuna.journal")
+    searching = StudySearch(settings, 100, {"a": space}, tmp_path / "optuna.journal")
     worse, best = searching.ask(), searching.ask()
     searching.tell(record(worse, [0.5]))
     searching.tell(record(best, [0.9]))

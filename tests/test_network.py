@@ -11,6 +11,7 @@ from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import ComponentError, swap
 from cnnbench.components.kinds import KINDS, NUMBERS
 from cnnbench.networks.build import BuildError, build, sites
+from cnnbench.networks.spec import NetworkSpec
 
 # Of each kind a component with parameters and one without, where there are both; tests/matrix.py tries them all.
 VALUES = [
@@ -42,11 +43,11 @@ def count(network: nn.Module) -> int:
 @pytest.mark.parametrize("name", KINDS_OF_NETWORK)
 def test_every_component_is_put_in_trains_and_changes_the_output_or_is_refused(name: str):
     torch.manual_seed(0)
-    plain, _ = build(name, classes=5, channels=1, image_size=16, **narrow(name))
+    plain, _ = build(NetworkSpec(name, classes=5, channels=1, image_size=16, **narrow(name)))
     for parameter in plain.parameters():
         if parameter.dim() == 1 and parameter.eq(1).all():
             nn.init.constant_(parameter, 10)  # the scale of a norm: without it relu6 would do what relu does
-    found = sites(name, classes=5, channels=1, image_size=16, **narrow(name))
+    found = sites(NetworkSpec(name, classes=5, channels=1, image_size=16, **narrow(name)))
     images = 30 * torch.randn(4, 1, 16, 16)
     with torch.no_grad():
         torch.manual_seed(1)
@@ -70,7 +71,7 @@ def test_every_component_is_put_in_trains_and_changes_the_output_or_is_refused(n
 @pytest.mark.parametrize("name", KINDS_OF_NETWORK)
 def test_all_kinds_of_component_at_once_reach_all_sites_that_there_are_and_train(name: str):
     options = {"classes": 5, "channels": 3, "image_size": 32, **narrow(name)}
-    found = sites(name, **options)
+    found = sites(NetworkSpec(name, **options))
     wanted = {
         "activation": "prelu",
         "window_pooling": "mixed",
@@ -84,7 +85,9 @@ def test_all_kinds_of_component_at_once_reach_all_sites_that_there_are_and_train
         "drop_block": 0.1,
         "stochastic_depth": 0.2,
     }
-    network, report = build(name, **options, components={kind: wanted[kind] for kind in found if found[kind]})
+    network, report = build(
+        NetworkSpec(name, **options, components={kind: wanted[kind] for kind in found if found[kind]})
+    )
     assert {kind: done.sites for kind, done in report.components.items()} == {k: n for k, n in found.items() if n}
     F.cross_entropy(network.train()(torch.randn(4, 3, 32, 32)), torch.tensor([0, 1, 2, 3])).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
@@ -93,14 +96,16 @@ def test_all_kinds_of_component_at_once_reach_all_sites_that_there_are_and_train
 @pytest.mark.parametrize("name", KINDS_OF_NETWORK)
 def test_without_components_the_architecture_is_as_written(name: str):
     with torch.device("meta"):
-        network, report = build(name, classes=5, channels=1, image_size=16, components={"dropout": None})
+        network, report = build(NetworkSpec(name, classes=5, channels=1, image_size=16, components={"dropout": None}))
     assert not isinstance(network, torch.fx.GraphModule)
     assert report.as_dict() == {"stem": "small", "components": {}}
 
 
 def test_the_report_is_plain_values():
     _, report = build(
-        "lenet5", classes=10, channels=1, image_size=28, components={"window_pooling": "max", "dropout": 0.5}
+        NetworkSpec(
+            "lenet5", classes=10, channels=1, image_size=28, components={"window_pooling": "max", "dropout": 0.5}
+        )
     )
     assert report.as_dict() == {
         "stem": "small",
@@ -114,7 +119,9 @@ def test_the_report_is_plain_values():
 def test_one_seed_gives_one_network_with_components_too():
     def weights() -> torch.Tensor:
         torch.manual_seed(7)
-        network, _ = build("resnet20", classes=5, channels=1, image_size=16, components={"normalization": "group"})
+        network, _ = build(
+            NetworkSpec("resnet20", classes=5, channels=1, image_size=16, components={"normalization": "group"})
+        )
         return torch.cat([parameter.flatten() for parameter in network.parameters()])
 
     assert torch.equal(weights(), weights())
@@ -122,14 +129,16 @@ def test_one_seed_gives_one_network_with_components_too():
 
 def test_components_leave_the_weights_that_the_seed_gives():
     torch.manual_seed(7)
-    plain, _ = build("resnet20", classes=5, channels=1, image_size=16)
+    plain, _ = build(NetworkSpec("resnet20", classes=5, channels=1, image_size=16))
     torch.manual_seed(7)
-    swapped, _ = build("resnet20", classes=5, channels=1, image_size=16, components={"activation": "prelu"})
+    swapped, _ = build(
+        NetworkSpec("resnet20", classes=5, channels=1, image_size=16, components={"activation": "prelu"})
+    )
     assert torch.equal(plain.state_dict()["fc.weight"], swapped.state_dict()["fc.weight"])
 
 
 def test_sites_count_every_kind_and_zero_where_there_is_none():
-    found = sites("resnet18", channels=3, image_size=32)
+    found = sites(NetworkSpec("resnet18", classes=10, channels=3, image_size=32))
     assert list(found) == list(KINDS)
     assert found == {
         "activation": 17,
@@ -144,37 +153,42 @@ def test_sites_count_every_kind_and_zero_where_there_is_none():
         "drop_block": 12,  # in stages 3 and 4: 8 convolutions, 2 projections, 2 shortcuts without one
         "stochastic_depth": 8,
     }
-    assert sites("resnet18", channels=3, image_size=32, stem="imagenet")["window_pooling"] == 1
+    assert sites(NetworkSpec("resnet18", classes=10, channels=3, image_size=32, stem="imagenet"))["window_pooling"] == 1
 
 
 def test_the_stem_is_small_for_small_images_and_the_report_says_so():
     with torch.device("meta"):
-        stems = [build("resnet18", classes=5, channels=3, image_size=size)[1].stem for size in (32, 95, 96, 224)]
+        stems = [
+            build(NetworkSpec("resnet18", classes=5, channels=3, image_size=size))[1].stem for size in (32, 95, 96, 224)
+        ]
     assert stems == ["small", "small", "imagenet", "imagenet"]
 
 
 def test_an_architecture_without_an_imagenet_stem_keeps_its_own_for_large_images():
-    assert build("resnet20", classes=5, channels=3, image_size=224)[1].stem == "small"
+    assert build(NetworkSpec("resnet20", classes=5, channels=3, image_size=224))[1].stem == "small"
 
 
 def test_the_meta_device_checks_components_without_memory():
     with torch.device("meta"):
         network, report = build(
-            "resnet18",
-            classes=5,
-            channels=3,
-            image_size=32,
-            components={"activation": "prelu", "normalization": "none", "dropout": 0.1},
+            NetworkSpec(
+                "resnet18",
+                classes=5,
+                channels=3,
+                image_size=32,
+                components={"activation": "prelu", "normalization": "none", "dropout": 0.1},
+            )
         )
         with pytest.raises(ComponentError, match="resnet18: window_pooling=mixed reaches no site"):
-            build("resnet18", classes=5, channels=3, image_size=32, components={"window_pooling": "mixed"})
+            build(NetworkSpec("resnet18", classes=5, channels=3, image_size=32, components={"window_pooling": "mixed"}))
     assert report.components["activation"].sites == 17
     assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
 
 
 def test_an_unreached_component_that_the_study_allows_is_reported_as_such():
     network, report = build(
-        "resnet20", classes=5, channels=3, image_size=32, components={"window_pooling": "max"}, allow_unreached=True
+        NetworkSpec("resnet20", classes=5, channels=3, image_size=32, components={"window_pooling": "max"}),
+        allow_unreached=True,
     )
     assert not isinstance(network, torch.fx.GraphModule)
     assert (report.components["window_pooling"].sites, report.components["window_pooling"].how) == (0, "unreached")
@@ -198,17 +212,17 @@ def test_an_unreached_component_that_the_study_allows_is_reported_as_such():
 def test_what_can_not_be_built_is_refused_with_what_is_allowed(changes: dict[str, object], message: str):
     options = {"architecture": "vgg11", "classes": 10, "channels": 3, "image_size": 32} | changes
     with pytest.raises(BuildError, match=message):
-        build(options.pop("architecture"), **options)
+        build(NetworkSpec(options.pop("architecture"), **options))
 
 
 def test_an_unknown_component_value_is_refused_before_anything_is_built():
     with pytest.raises(ComponentError, match="activation: unknown value 'relu7'; choose from relu"):
-        build("lenet5", classes=10, channels=1, image_size=28, components={"activation": "relu7"})
+        build(NetworkSpec("lenet5", classes=10, channels=1, image_size=28, components={"activation": "relu7"}))
     assert issubclass(ComponentError, ValueError) and issubclass(BuildError, ValueError)
 
 
 def test_local_response_norm_is_a_normalisation_that_can_be_replaced():
-    shape = {"channels": 3, "image_size": 32}
-    assert sites("alexnet_2012", **shape)["normalization"] == 2
-    _, report = build("alexnet_2012", classes=10, width=0.1, components={"normalization": "batch"}, **shape)
+    shape = {"classes": 10, "channels": 3, "image_size": 32}
+    assert sites(NetworkSpec("alexnet_2012", **shape))["normalization"] == 2
+    _, report = build(NetworkSpec("alexnet_2012", width=0.1, components={"normalization": "batch"}, **shape))
     assert report.components["normalization"].how == "replaced"

@@ -6,8 +6,11 @@ import torch
 from torch import nn
 
 from cnnbench.components import COMPONENTS
+from cnnbench.components.graph import normalizes
 from cnnbench.components.kinds import Place, Unsuitable
 from cnnbench.components.normalization import groups_of
+from cnnbench.components.trace import trace
+from cnnbench.registry import Entry
 
 EPS = 1e-5
 RNG = np.random.default_rng(0)
@@ -46,10 +49,6 @@ OF_ONE_IMAGE = {
     "group_8": lambda x: in_groups(x, 8),
     "group_32": lambda x: in_groups(x, 32),
 }
-
-
-def test_every_normalization_has_an_oracle_here():
-    assert OF_ONE_IMAGE.keys() | {"batch", "switchable", "none"} == set(COMPONENTS["normalization"])
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -116,6 +115,22 @@ def test_switchable_normalization_mixes_instance_layer_and_batch_in_training_and
     norm.eval()
     assert np.allclose(apply(third), switched(third, mean, var))
     assert np.allclose(apply(third[:1]), switched(third, mean, var)[:1])  # no image depends on another
+
+
+def test_a_norm_is_known_as_one_from_whatever_file_it_comes(monkeypatch):
+    class Centred(nn.Module):
+        def forward(self, x):
+            return x - x.mean((2, 3), keepdim=True)
+
+    def knows() -> list[bool]:
+        traced = trace(nn.Sequential(nn.Conv2d(3, 4, 3), Centred(), nn.Identity()), (3, 8, 8))
+        return [normalizes(traced, node) for node in traced.graph.nodes if node.op == "call_module"]
+
+    monkeypatch.setattr(Centred, "__module__", "cnnbench.components.centred")  # a trace does not open those
+    assert knows() == [False, False, False]
+    entry = Entry("centred", lambda place: Centred(), {"same_as": (Centred,)})
+    monkeypatch.setitem(COMPONENTS["normalization"]._entries, "centred", entry)
+    assert knows() == [False, True, False]
 
 
 def test_switchable_normalization_stays_finite_where_a_map_is_constant():

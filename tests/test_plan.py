@@ -5,6 +5,7 @@ import torch
 
 from cnnbench.components import ComponentError, refusals, swap
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.study import StudyError, parse
 from cnnbench.vocabulary import vocabulary
@@ -30,7 +31,7 @@ def test_width_and_depth_make_rows_of_their_own():
     # He et al. 2015, table 6: ResNet-20 0.27 M; at twice the depth it is ResNet-38
     assert round(rows["resnet20"].cost["params"] / 1e6, 2) == 0.27
     with torch.device("meta"):
-        deeper, _ = build("resnet20", classes=10, channels=3, image_size=16, depth=2)
+        deeper, _ = build(NetworkSpec("resnet20", classes=10, channels=3, image_size=16, depth=2))
     assert rows["resnet20_d2"].cost["params"] == sum(p.numel() for p in deeper.parameters())
 
 
@@ -68,7 +69,7 @@ def test_what_is_refused_in_the_plan_is_what_the_swap_would_raise():
         "activation": ["frelu"], "stochastic_depth": [0.0, 0.5],
     }  # fmt: skip
     image = (3, 32, 32)
-    network, _ = build("vgg11_gap", classes=10, channels=3, image_size=32)
+    network, _ = build(NetworkSpec("vgg11_gap", classes=10, channels=3, image_size=32))
     refused = refusals(network, values, image, name="vgg11_gap")
     assert len(refused["global_pooling"]) == len(refused["stochastic_depth"]) == 2  # its last maps are 2×2
     for kind, candidates in values.items():

@@ -89,12 +89,6 @@ def window_from(sizes: tuple) -> Window:
     return Window(kernel, stride, padding, ceil_mode, dilation)
 
 
-def test_every_pooling_has_an_oracle_here():
-    assert set(COMPONENTS["window_pooling"]) == {"max", "average", "mixed", "stochastic", "learnable", "attention"}
-    grids = {"grid_2", "grid_4", "grid_7"}
-    assert set(COMPONENTS["global_pooling"]) == {"average", "max", "average_max", "flatten"} | grids
-
-
 @FEW
 @given(cases(dilations=(1, 2)))
 def test_max_pooling_takes_each_windows_largest_pixel(case):

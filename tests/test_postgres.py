@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 
 from cnnbench.ledger import Ledger
-from cnnbench.search.search import Search
-from cnnbench.study import Search as Settings
+from cnnbench.search.search import StudySearch
 from cnnbench.study import StudyError, parse
+from cnnbench.study import StudySearch as Settings
 from cnnbench.study.space import FloatRange
 from cnnbench.uri import blackened, has_password, without_password
 from cnnbench.vocabulary import vocabulary
@@ -79,7 +79,7 @@ def test_another_store_than_postgres_is_refused_by_name():
 def test_a_search_kept_in_postgres_proposes_what_it_proposes_with_its_journal(server, tmp_path):
     def proposed(storage):
         rows = {"LeNet-5": {"lr": FloatRange(0.01, 1.0, log=True)}}
-        search = Search(Settings(storage=storage, startup_trials=2), 6, rows, tmp_path / "same" / "optuna.journal")
+        search = StudySearch(Settings(storage=storage, startup_trials=2), 6, rows, tmp_path / "same" / "optuna.journal")
         values = []
         for index in range(6):
             proposal = search.ask()

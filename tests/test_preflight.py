@@ -11,7 +11,7 @@ from ray.cluster_utils import Cluster
 from cnnbench.distributed import preflight
 from cnnbench.distributed.cluster import ClusterError, Share, Slots
 from cnnbench.distributed.interruption import Interrupted
-from cnnbench.storage.remote import Place
+from cnnbench.storage.remote import RemoteFolder
 from cnnbench.study import Resources, Study, parse
 from cnnbench.vocabulary import vocabulary
 
@@ -48,7 +48,7 @@ def test_nodes_that_agree_and_share_the_storage_are_let_through(cluster: Cluster
 def test_a_node_that_is_gone_is_named(cluster: Cluster, tmp_path: Path) -> None:
     there = preflight.nodes_there()
     gone = preflight.Node("a" * len(there[0].id), "10.9.9.9", has_gpu=False)
-    (problem,) = preflight.examine([*there, gone], Place(tmp_path.as_uri()))
+    (problem,) = preflight.examine([*there, gone], RemoteFolder(tmp_path.as_uri()))
     assert problem.startswith("10.9.9.9: it can't run cnnbench")
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.estimate import estimate
-from cnnbench.protocol.plan import plan_rows
 from cnnbench.protocol.price import predict
-from cnnbench.protocol.row_probe import probe_row, rate_of
+from cnnbench.protocol.row_probe import probe_network, rate_of
 from cnnbench.report import write_report
 from cnnbench.report.page.price_section import prices
 from cnnbench.report.table.row_records import by_row
@@ -63,10 +63,9 @@ def test_a_row_that_could_not_be_probed_has_no_prediction():
     assert predicted["device_hours"] == pytest.approx(492 / 3600)
 
 
-def probed(precision: str, **changes: Any) -> dict[str, Any]:
-    row = plan_rows(study(), channels=1, classes=10)["lenet5"]
-    asked = {"channels": 1, "classes": 10, "image_size": 16, "threads": 1, "gpus": 0.0}
-    return probe_row(row, precision, **{**asked, **changes})
+def probed(precision: str, image_size: int = 16) -> dict[str, Any]:
+    spec = NetworkSpec("lenet5", classes=10, channels=1, image_size=image_size)
+    return probe_network(spec, precision, cpus=1, gpus=0.0)
 
 
 def test_a_fixed_precision_is_measured_and_not_chosen():

@@ -1,4 +1,5 @@
-"""Parameters and MACs of our own architectures: the papers' numbers, and exact ones from the papers' tables."""
+"""Parameters and MACs of our own architectures: the papers' numbers, and exact ones from the papers' tables; and the
+parameters that an architecture's own file says."""
 
 from itertools import pairwise
 
@@ -6,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from cnnbench.architectures import ARCHITECTURES
 from cnnbench.architectures.catalogue import deepened
 from cnnbench.networks.build import build
 from cnnbench.networks.cost import measure
+from cnnbench.networks.spec import NetworkSpec
 
 
 def count(network: nn.Module) -> int:
@@ -18,7 +21,7 @@ def count(network: nn.Module) -> int:
 def plain(name: str, *, classes: int = 10, channels: int = 3, image_size: int = 32, **options: object) -> nn.Module:
     """The network without memory for its numbers."""
     with torch.device("meta"):
-        return build(name, classes=classes, channels=channels, image_size=image_size, **options)[0]
+        return build(NetworkSpec(name, classes=classes, channels=channels, image_size=image_size, **options))[0]
 
 
 # The papers' tables, written out: a kernel of k×k, from i to o channels.
@@ -149,6 +152,15 @@ def test_vgg_with_global_pooling_has_the_papers_convolutions_and_one_linear_laye
 def test_lenet5_has_its_known_parameters_at_32_and_at_28_pixels(channels: int, parameters: int):
     assert count(plain("lenet5", channels=channels)) == parameters
     assert count(plain("lenet5", channels=channels, image_size=28)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [(name, stem) for name in ARCHITECTURES for stem in ARCHITECTURES[name].facts.get("params", ())]
+)
+def test_an_architecture_has_the_parameters_that_its_file_says(name: str, stem: str):
+    size, classes = (224, 1000) if stem == "imagenet" else (32, 10)
+    network = plain(name, classes=classes, image_size=size, stem=stem)
+    assert count(network) == ARCHITECTURES[name].facts["params"][stem]
 
 
 def test_alexnet_of_2012_has_the_papers_maps_and_macs():

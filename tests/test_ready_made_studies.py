@@ -11,7 +11,7 @@ import pytest
 
 from cnnbench.ledger import Ledger, TrialRecord
 from cnnbench.search.configuration import hyperparameters, put_in
-from cnnbench.search.search import Proposal, Search
+from cnnbench.search.search import Proposal, StudySearch
 from cnnbench.study import load
 from cnnbench.study.space import Space, Value
 from cnnbench.vocabulary import vocabulary
@@ -27,7 +27,7 @@ def _curve(values: Mapping[str, Value]) -> list[float]:
     return [end * (1 - 0.5**epoch) for epoch in range(1, EPOCHS + 1)]
 
 
-def _trained(search: Search, proposal: Proposal) -> TrialRecord:
+def _trained(search: StudySearch, proposal: Proposal) -> TrialRecord:
     """A proposal's ledger line, as the stages write it: its configuration in the ledger's form."""
     points = _curve(proposal.values)
     for epoch, accuracy in enumerate(points, 1):
@@ -44,8 +44,8 @@ def test_a_search_that_is_begun_again_from_its_ledger_goes_on_as_if_it_had_not_b
     study = load(file, vocabulary())
     rows: dict[str, Space] = {"a": study.space, "b": study.space}
 
-    def search(name: str, records: list[TrialRecord]) -> Search:
-        return Search(study.search, TRIALS, rows, tmp_path / name / "journal", records, normalized=("a",))
+    def search(name: str, records: list[TrialRecord]) -> StudySearch:
+        return StudySearch(study.search, TRIALS, rows, tmp_path / name / "journal", records, normalized=("a",))
 
     undisturbed = search("undisturbed", [])
     proposed = []

@@ -9,6 +9,7 @@ from trial_tables import EPOCHS, GRID, NETWORKS, TABLES, nearest, read_table
 
 from cnnbench.components import is_normalized
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 
 
 def test_there_are_three_architectures_on_two_data_sets_and_two_hundred_configurations_of_each():
@@ -33,7 +34,7 @@ def test_a_table_has_every_epoch_of_every_configuration(name):
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_a_table_says_whether_its_network_has_normalisations(network):
     with torch.device("meta"):
-        built, _ = build(network.architecture, classes=10, channels=1, image_size=network.image_size)
+        built, _ = build(NetworkSpec(network.architecture, classes=10, channels=1, image_size=network.image_size))
     assert is_normalized(built) is network.normalized
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.data.sources import DataError
 from cnnbench.ledger import Ledger
 from cnnbench.protocol.recorded import find

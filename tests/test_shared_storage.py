@@ -14,7 +14,7 @@ import torch
 from cnnbench.ledger import Ledger
 from cnnbench.protocol.mirror import Mirror, mirrors
 from cnnbench.search.search import Proposal
-from cnnbench.storage.remote import Place, RemoteError
+from cnnbench.storage.remote import RemoteError, RemoteFolder
 from cnnbench.study import Study, StudyError, StudyFolder, parse
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.trial.remote_checkpoint import RemoteCheckpoint, checkpoint_at
@@ -49,7 +49,7 @@ def study(folder: Path, uri: str | None) -> Study:
 
 
 def test_a_file_is_written_read_listed_replaced_and_removed(uri: str) -> None:
-    place = Place(uri)
+    place = RemoteFolder(uri)
     assert place.read("a/1") is None and place.names("a") == []
     place.write("a/2", b"two")
     place.write("a/1", b"one")
@@ -62,10 +62,10 @@ def test_a_file_is_written_read_listed_replaced_and_removed(uri: str) -> None:
 
 def test_a_place_that_is_not_there_is_named_without_its_key(s3: str) -> None:
     with pytest.raises(RemoteError, match=r"s3://nowhere-at-all/x/a: can't write: .*bucket") as caught:
-        Place("s3://nowhere-at-all/x").write("a", b"")
+        RemoteFolder("s3://nowhere-at-all/x").write("a", b"")
     assert "test" not in str(caught.value).split(": can't")[0]
     with pytest.raises(RemoteError, match="can't read"):
-        Place("no-such-scheme://x").read("a")
+        RemoteFolder("no-such-scheme://x").read("a")
 
 
 def test_a_query_stays_at_the_end_of_a_uri() -> None:
@@ -88,8 +88,8 @@ def test_a_checkpoint_comes_back_and_only_to_its_own_configuration(uri: str) -> 
 def test_a_damaged_checkpoint_is_not_used(uri: str) -> None:
     file = checkpoint_at(below(uri, "x.ckpt"), 0.0)
     file.save(STATE, "mine")
-    whole = Place(uri).read("x.ckpt") or b""
-    Place(uri).write("x.ckpt", whole[:-10])
+    whole = RemoteFolder(uri).read("x.ckpt") or b""
+    RemoteFolder(uri).write("x.ckpt", whole[:-10])
     assert file.load("mine") is None
 
 
@@ -129,7 +129,7 @@ def test_what_the_mirror_lacks_is_copied_when_the_study_goes_on(tmp_path: Path, 
     ledger, _ = _run(tmp_path, uri, 2)
     ledger.append(record(Proposal("lenet5", 2, {"lr": 0.1}), [0.5]))  # the mirror was down
     _run(tmp_path, uri, 3)
-    lines = [Place(f"{uri}/s/ledger").read(f"{number:06d}.json") for number in range(3)]
+    lines = [RemoteFolder(f"{uri}/s/ledger").read(f"{number:06d}.json") for number in range(3)]
     assert lines == ledger.path.read_bytes().splitlines()
 
 
@@ -144,7 +144,7 @@ def test_two_runs_of_one_name_are_not_mixed(tmp_path: Path, uri: str) -> None:
 def test_a_mirror_that_is_down_holds_up_nothing_and_catches_up(tmp_path: Path) -> None:
     said: list[str] = []
     shared = tmp_path / "shared"
-    mirror = Mirror(Place(shared.as_uri()), StudyFolder(tmp_path / "s"), said.append)
+    mirror = Mirror(RemoteFolder(shared.as_uri()), StudyFolder(tmp_path / "s"), said.append)
     shutil.rmtree(shared)
     shared.write_text("a file where the folder should be")
     done = [record(Proposal("lenet5", index, {"lr": 0.1}), [0.5]) for index in range(3)]
@@ -189,4 +189,4 @@ def test_a_study_whose_folder_is_lost_is_finished_from_its_copy_on_s3(tmp_path: 
     ledgers = [(tmp_path / head / "results/s/ledger.jsonl").read_bytes() for head in ("one", "two")]
     assert ledgers[0] == ledgers[1] and len(ledgers[0].splitlines()) == 4
     assert json.loads((tmp_path / "two/results/s/frozen.json").read_text())
-    assert Place(f"{s3}/whole/s").names("checkpoints") == []  # of finished trials, none is kept
+    assert RemoteFolder(f"{s3}/whole/s").names("checkpoints") == []  # of finished trials, none is kept

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cnnbench.distributed.tune import MAX_RETRIES, MEMORY_KILL, QUIET_S, _Table, _why
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.training.checkpoints import CheckpointFile
 from cnnbench.trial.spec import Progress, TrialSpec, content, payload
 
@@ -39,8 +40,8 @@ class Stage:
 
 def spec(number: int) -> TrialSpec:
     return TrialSpec(
-        trial_id=f"t{number}", stage="search", scores_on="validation", index=number, row="a", architecture="a",
-        width=1.0, depth=1.0, stem="auto", image_size=8, components={}, left_out=("dropout",),
+        trial_id=f"t{number}", stage="search", scores_on="validation", index=number, row="a",
+        network=NetworkSpec("a", classes=2, channels=1, image_size=8), left_out=("dropout",),
         hyperparameters={"lr": 0.1}, seed=0, epochs=3, stop_epoch=None, precision="fp32", channels_last=False,
         checkpoint="no/such.ckpt", checkpoint_every_s=0, workers=1, cpus=1, gpus=0,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from cnnbench.components import swap
 from cnnbench.components.trace import trace
 from cnnbench.networks.build import BuildError, build
 from cnnbench.networks.cost import measure
+from cnnbench.networks.spec import NetworkSpec
 
 MODELS = torchvision.models.list_models(module=torchvision.models)
 
@@ -47,7 +48,7 @@ OTHER_MACS = {"shufflenet_v2_x0_5": 0.0405}  # published as 0.04: rounded to two
 def plain(name: str, *, classes: int = 5, channels: int = 3, image_size: int = 32, **options: object) -> nn.Module:
     """The network without memory for its numbers."""
     with torch.device("meta"):
-        return build(name, classes=classes, channels=channels, image_size=image_size, **options)[0]
+        return build(NetworkSpec(name, classes=classes, channels=channels, image_size=image_size, **options))[0]
 
 
 def size_of(name: str) -> int:
@@ -146,7 +147,7 @@ def test_one_seed_gives_torchvisions_weights_and_outputs_to_the_bit(name: str):
     torch.manual_seed(3)
     theirs = torchvisions(name)
     torch.manual_seed(3)
-    ours, _ = build(name, classes=5, channels=3, image_size=size, stem="imagenet")
+    ours, _ = build(NetworkSpec(name, classes=5, channels=3, image_size=size, stem="imagenet"))
     expected = theirs.state_dict()
     assert list(ours.state_dict()) == list(expected)
     assert all(torch.equal(tensor, expected[key]) for key, tensor in ours.state_dict().items())
@@ -164,7 +165,7 @@ def test_with_one_state_dict_every_models_outputs_are_torchvisions_to_the_bit(na
     size = size_of(name)
     with cheap_initialisation():
         theirs = torchvisions(name)
-        ours, _ = build(name, classes=5, channels=3, image_size=size, stem="imagenet")
+        ours, _ = build(NetworkSpec(name, classes=5, channels=3, image_size=size, stem="imagenet"))
     generator = torch.Generator().manual_seed(0)
     for key, tensor in theirs.state_dict().items():
         if tensor.is_floating_point() and not key.endswith("running_var"):
@@ -192,7 +193,7 @@ def outputs_of(name: str, stem: str, size: int, *, through_the_door: bool = True
     given = {"stem": stem, "image_size": size, **shallow(name)}
     with torch.device("meta"):
         if through_the_door:
-            network = build(name, classes=5, channels=1, **given)[0]
+            network = build(NetworkSpec(name, classes=5, channels=1, **given))[0]
         else:
             network = ARCHITECTURES[name].thing(5, 1, **{key: given[key] for key in given if key in has})
         outputs = network.train()(torch.empty(2, 1, size, size))
@@ -240,7 +241,7 @@ def test_the_small_stem_trains_a_step_on_small_grey_images(name: str):
     torch.manual_seed(0)
     has = inspect.signature(ARCHITECTURES[name].thing).parameters
     options = {option: 0.25 for option in ("width", "depth") if option in has}
-    network, report = build(name, classes=5, channels=1, image_size=16, **options)
+    network, report = build(NetworkSpec(name, classes=5, channels=1, image_size=16, **options))
     assert report.stem == "small"
     outputs = network.train()(torch.randn(4, 1, 16, 16))
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -267,7 +268,7 @@ def test_the_first_convolution_for_grey_images_is_drawn_as_that_for_colour_is(na
         torch.manual_seed(0)
         # VGG's stems differ behind the convolutions alone, in a head of 120 million weights
         stem = "small" if name.startswith("vgg") else "imagenet"
-        network, _ = build(name, classes=5, channels=channels, image_size=size, stem=stem, **shallow(name))
+        network, _ = build(NetworkSpec(name, classes=5, channels=channels, image_size=size, stem=stem, **shallow(name)))
         spread[channels] = network.get_submodule(FIRST_CONVOLUTION[name]).weight.std().item()
     by_fan_in = ("alexnet", "squeezenet1_0", "densenet121", "shufflenet_v2_x1_0", "swin_t", "vit_b_16")
     expected = spread[3] * (3**0.5 if name in by_fan_in else 1)
@@ -315,7 +316,7 @@ def test_half_the_width_has_about_a_quarter_of_the_parameters(name: str):
 @pytest.mark.parametrize(("name", "heads"), [("googlenet", 2), ("inception_v3", 1)])
 def test_auxiliary_logits_in_training_are_torchvisions_to_the_bit(name: str, heads: int):
     theirs = torchvisions(name)
-    ours, _ = build(name, classes=5, channels=3, image_size=299, stem="imagenet")
+    ours, _ = build(NetworkSpec(name, classes=5, channels=3, image_size=299, stem="imagenet"))
     ours.load_state_dict(theirs.state_dict())
     images = torch.randn(2, 3, 299, 299)
     with torch.no_grad():

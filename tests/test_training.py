@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnnbench.data.datasets import DATASETS
 from cnnbench.data.image_normalization import Normalization
+from cnnbench.data.readers import DATASETS
 from cnnbench.data.splits import stratified_split
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.precision import COMBINATIONS

@@ -8,10 +8,11 @@ from torch import nn
 
 from cnnbench.components import is_normalized
 from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
-from cnnbench.search.search import Search
+from cnnbench.search.search import StudySearch
 from cnnbench.search.warm_starts import suitable_weight_decay, warm_starts
-from cnnbench.study import Search as Settings
+from cnnbench.study import StudySearch as Settings
 from cnnbench.study import parse
 from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.trial.study_images import open_sources
@@ -32,7 +33,7 @@ CIFAR = 200 * 50_000  # images that a training sees, for which the recipe's weig
 
 
 def ask(folder: Path, space, trials: int, proposals: int, **more) -> list[dict]:
-    searching = Search(Settings(), trials, {"a": space}, folder / "optuna.journal", **more)
+    searching = StudySearch(Settings(), trials, {"a": space}, folder / "optuna.journal", **more)
     return [dict(searching.ask().values) for _ in range(proposals)]
 
 
@@ -44,7 +45,7 @@ def test_the_first_trial_is_the_recipes_default_as_far_as_the_space_has_it(tmp_p
         "optimizer": "sgd", "lr": 0.1, "schedule": "one_cycle", "pct_start": 0.3, "momentum": pytest.approx(0.97),
         "batch_size": 48, "activation": "original", "crop_padding": 2,
     }  # fmt: skip
-    cold = Search(Settings(warm_start=False), 8, {"a": USUAL}, tmp_path / "2" / "optuna.journal")
+    cold = StudySearch(Settings(warm_start=False), 8, {"a": USUAL}, tmp_path / "2" / "optuna.journal")
     assert cold.ask().values != first
 
 
@@ -111,7 +112,7 @@ def test_a_network_without_normalisations_keeps_its_usual_weight_decay():
 )
 def test_a_network_is_asked_whether_it_has_normalisations(name, normalized):
     with torch.device("meta"):
-        plain, _ = build(name, classes=10, channels=3, image_size=32)
+        plain, _ = build(NetworkSpec(name, classes=10, channels=3, image_size=32))
     assert is_normalized(plain) is normalized
 
 

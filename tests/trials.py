@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.search.search import Proposal, Search
+from cnnbench.search.search import Proposal, StudySearch
 from cnnbench.study.space import FloatRange, Space
 
 EPOCHS = 9
@@ -38,7 +38,7 @@ def record(proposal: Proposal, points: list[float], status: str = "completed", *
     return TrialRecord.model_validate({**fields, **changes})
 
 
-def run_trial(search: Search, proposal: Proposal) -> TrialRecord:
+def run_trial(search: StudySearch, proposal: Proposal) -> TrialRecord:
     """Reports every epoch until the search prunes the trial or its row's 8 images an epoch are spent; tells its end."""
     points: list[float] = []
     for epoch in range(1, EPOCHS + 1):
@@ -51,7 +51,7 @@ def run_trial(search: Search, proposal: Proposal) -> TrialRecord:
     return done
 
 
-def run_all(search: Search, most: int = 10_000) -> list[TrialRecord]:
+def run_all(search: StudySearch, most: int = 10_000) -> list[TrialRecord]:
     """One trial at a time, until the budget or ``most`` is spent."""
     done: list[TrialRecord] = []
     while len(done) < most and (proposal := search.ask()) is not None:

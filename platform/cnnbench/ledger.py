@@ -124,7 +124,7 @@ class SearchLimit(Frozen):
     trials: int = Field(description="the most trials, whatever they spend")
 
 
-class Budget(Frozen):
+class BudgetSpent(Frozen):
     """What a trial might spend, and what it spent."""
 
     epochs_asked: int
@@ -147,7 +147,7 @@ class Machine(Frozen):
     peak_memory_mb: float
     python: str
     versions: Mapping[str, str]
-    lock: str | None = Field(default=None, description="sha256 of constraints.txt, where the code is a source tree")
+    lock: str | None = Field(default=None, description="sha256 of the code's constraints.txt")
     repeats: Literal["to the bit", "as far as PyTorch can"] | None = Field(
         default=None, description="how far the same seed gives the same result there; None: not recorded"
     )
@@ -183,7 +183,7 @@ class TrialRecord(Frozen):
     hyperparameters: Mapping[str, Value]
     seed: int
     split: Split
-    budget: Budget
+    budget: BudgetSpent
     control: Literal["a/a", "majority"] | None = Field(
         default=None,
         description="a/a: a final of the best row's configuration again, with other seeds, under a row of its own; "

@@ -1,16 +1,19 @@
 """Name → thing. A second thing of one name raises, so that no import order decides what a study runs."""
 
-from collections.abc import Callable, Iterator, Mapping
+import importlib
+import pkgutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cnnbench.errors import UserError
+from cnnbench.nearest import alternatives
 
 T = TypeVar("T")
 
 
 class UnknownName(UserError, KeyError):
-    """A name that no registry entry has; the message lists the names that exist."""
+    """A name that no registry entry has; the message has the nearest that do."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -28,8 +31,10 @@ class Entry(Generic[T]):
 class Registry(Generic[T]):
     """The things of one kind: ``@REGISTRY.register("name", year=2015)`` adds, ``REGISTRY["name"]`` finds."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, listed_by: str) -> None:
+        """listed_by: the command that lists its names, for a message."""
         self.kind = kind
+        self.listed_by = listed_by
         self._entries: dict[str, Entry[T]] = {}
 
     def register(self, name: str, **facts: Any) -> Callable[[T], T]:
@@ -45,7 +50,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> Entry[T]:
         if name not in self._entries:
-            raise UnknownName(f"unknown {self.kind} {name!r}; choose from {', '.join(self._entries)}")
+            raise UnknownName(f"unknown {self.kind} {name!r}; {alternatives(name, self._entries, self.listed_by)}")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -56,3 +61,11 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+
+def import_files(package: str, folders: Collection[str], first: Sequence[str] = ()) -> None:
+    """Imports every file of ``package`` (its ``__path__`` is ``folders``), so that what it registers is there: those
+    that ``first`` names in that order, the others behind them by name."""
+    found = sorted(module.name for module in pkgutil.iter_modules(folders))
+    for name in (*(name for name in first if name in found), *(name for name in found if name not in first)):
+        importlib.import_module(f"{package}.{name}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components.kinds import KINDS, ComponentError, allowed, check
-from cnnbench.data.datasets import DATASETS
+from cnnbench.data.readers import DATASETS
 from cnnbench.study import Vocabulary
 from cnnbench.training.recipe import KNOBS, Value
 
@@ -21,9 +21,14 @@ class ComponentKnob:
     belongs_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """Its names; none where its value is a number."""
+        values = allowed(self.kind)
+        return (ORIGINAL, *values) if isinstance(values, tuple) else ()
+
+    @property
     def allowed(self) -> str:
-        choices = allowed(self.kind)
-        return ", ".join((ORIGINAL, *choices)) if isinstance(choices, tuple) else f"{ORIGINAL}, or a {choices}"
+        return ", ".join(self.choices) or f"{ORIGINAL}, or a {allowed(self.kind)}"
 
     def accepts(self, value: object) -> bool:
         if value == ORIGINAL:

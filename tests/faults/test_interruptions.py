@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from cnnbench.ledger import Ledger
-from cnnbench.search.search import Search
+from cnnbench.search.search import StudySearch
 from cnnbench.study import load
 from cnnbench.training.checkpoints import CheckpointFile, unpacked
 from cnnbench.vocabulary import vocabulary
@@ -221,7 +221,7 @@ def check_truncated_optuna_stores(place: Place, folder: Path) -> None:
     for tenth in range(11):
         journal = copy_of(place.results / "optuna.journal", folder / "optuna.journal")
         cut(journal, tenth)
-        search = Search(study.search, SEARCHED, {place.name: study.space}, journal, place.records())
+        search = StudySearch(study.search, SEARCHED, {place.name: study.space}, journal, place.records())
         proposals.add(str(search.ask()))
     assert len(proposals) == 1
 

@@ -27,7 +27,9 @@ class Catalogue(Registry[Callable[..., nn.Module]]):
 # Facts of an entry: year, family, paper; smallest: stem → the smallest image side in pixels that the network takes:
 # below, the forward pass fails, or (padding lets a single pixel through most networks) one pixel of the last maps
 # stands for more than the image.
-ARCHITECTURES = Catalogue("architecture")
+# Some have params: stem → how many there are on colour images, of 32 pixels and 10 classes, but with the imagenet stem
+# of 224 and 1,000; a test counts them.
+ARCHITECTURES = Catalogue("architecture", "cnnbench models")
 
 
 def scaled(channels: int, width: float) -> int:

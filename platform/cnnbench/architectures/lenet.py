@@ -40,6 +40,8 @@ class LeNet5(nn.Module):
         return logits
 
 
-@ARCHITECTURES.register("lenet5", year=1998, family="LeNet", paper="doi:10.1109/5.726791", smallest={"small": 12})
+@ARCHITECTURES.register(
+    "lenet5", year=1998, family="LeNet", paper="doi:10.1109/5.726791", smallest={"small": 12}, params={"small": 62_006}
+)
 def lenet5(num_classes: int, in_channels: int = 3, *, image_size: int = 32) -> nn.Module:
     return LeNet5(num_classes, in_channels, image_size)

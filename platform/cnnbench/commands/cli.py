@@ -5,9 +5,7 @@ Exit codes: 0 done, 1 the study or a server failed, 2 bad input (nothing was sta
 """
 
 import json
-import os
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnbench import __version__
+from cnnbench.commands.cluster import cluster
 from cnnbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ app = typer.Typer(
     help="Compare convolutional networks at an equal tuning budget, and say which differences are real.",
 )  # fmt: skip
 
-StudyFile = Annotated[Path, typer.Argument(help="A study file, such as search_spaces/digits.yaml.")]
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="A study file, or the name of a ready-made study (cnnbench studies).")
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, as in --set budget.trials=4.")
 ]
@@ -41,6 +43,20 @@ Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
 def main() -> None:
     """The console script."""
     app()
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cnnbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -118,7 +134,7 @@ def report(
 
 @app.command()
 def reproduce(
-    study: Annotated[Path, typer.Argument(help="A study file, or a folder with ledger.jsonl and study.json.")],
+    study: Annotated[Path, typer.Argument(help="A study file or ready-made study, or a folder with a ledger.")],
     row: Annotated[str, typer.Argument(help="A leaderboard row's name, or its id.")],
     seeds: Annotated[
         int | None, typer.Option(min=1, help="New runs; by default 1, or with --same-seeds as many as there are.")
@@ -134,11 +150,12 @@ def reproduce(
 ) -> None:
     """Run a leaderboard row again. Exit code 0: as was to be expected of it; 3: it came out otherwise."""
     from cnnbench.commands.run import run_again
+    from cnnbench.commands.studies import find
     from cnnbench.protocol import recorded
     from cnnbench.workflows.reproduction import seeds_of
 
     with _user_errors():
-        found = recorded.find(study, row, set_)
+        found = recorded.find(find(study, folders=True), row, set_)
         chosen = seeds_of(found, seeds, same=same_seeds)
         typer.echo(found)
         options = [*(["--seeds", str(seeds)] if seeds else []), *(["--same-seeds"] if same_seeds else []),
@@ -197,12 +214,14 @@ def describe(
     from cnnbench.commands import models as networks
     from cnnbench.commands.model_tables import description_table
     from cnnbench.commands.terminal import print_table
+    from cnnbench.networks.spec import NetworkSpec
 
     with _user_errors():
-        described = networks.describe(
-            architecture, networks.component_values(set_), image_size=image_size, channels=channels, classes=classes,
-            stem=stem, width=width, depth=depth, speed=speed,
+        spec = NetworkSpec(
+            architecture, classes=classes, channels=channels, image_size=image_size, stem=stem, width=width,
+            depth=depth, components=networks.component_values(set_),
         )  # fmt: skip
+        described = networks.describe(spec, speed=speed)
     if as_json:
         typer.echo(json.dumps(described, indent=1))
     else:
@@ -218,41 +237,54 @@ def ui(
     port: Annotated[int, typer.Option(min=1024, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI of the studies on http://127.0.0.1:PORT, for this machine alone."""
-    from cnnbench.study import StorageFolder
-    from cnnbench.tracking.tracker import ENVIRONMENT, ui_command
+    from cnnbench.commands.ui import serve
 
-    database = StorageFolder(storage).mlflow_database
-    if tracking_uri is None and not database.exists():
-        _fail(f"{database}: no such file; run a study first, or give --storage")
-    try:
-        command = ui_command(tracking_uri, storage, port)
-    except ValueError as error:
-        _fail(str(error))
-    typer.echo(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it): choose 'Model training', then the study's name")
-    sys.stdout.flush()
-    os.execvpe(command[0], command, {**ENVIRONMENT, **os.environ})
+    with _user_errors():
+        serve(tracking_uri, storage, port)
 
 
-cluster = typer.Typer(no_args_is_help=True, help="Ray clusters.")
 app.add_typer(cluster, name="cluster")
 
 
-@cluster.callback()
-def _cluster() -> None: ...  # so that a single command keeps its name
+@app.command()
+def studies(as_json: AsJson = False) -> None:
+    """The ready-made studies, which every verb takes by name."""
+    from cnnbench.commands.studies import listed, studies_table
+    from cnnbench.commands.terminal import print_table
+
+    if as_json:
+        typer.echo(json.dumps(listed(), indent=1))
+    else:
+        print_table(studies_table(listed()))
 
 
-@cluster.command("check")
-def cluster_check(
-    file: Annotated[Path, typer.Argument(help="A Ray cluster launcher file, such as cluster.yaml.")],
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the study: small letters, digits, '_', '-', '.'.")],
+    dataset: Annotated[str, typer.Option(help="A data set, such as image_folder for your own images.")],
+    root: Annotated[Path | None, typer.Option(help="The folder that the data lie in.")] = None,
 ) -> None:
-    """What is wrong, unsafe or unrepeatable in a launcher file, with line and remedy. Exit code 1: something is."""
-    from cnnbench.cluster_check import check
+    """Write a study file NAME.yaml that runs, with a comment on each field that matters."""
+    from cnnbench.commands.new import write
 
-    found = check(file)
-    for finding in found:
-        typer.echo(f"{file}, {finding}")
-    typer.echo(f"{file}: {len(found) or 'no'} finding{'s' * (len(found) != 1)}", err=bool(found))
-    raise typer.Exit(1 if found else 0)
+    with _user_errors():
+        for line in write(name, dataset, root):
+            typer.echo(line)
+
+
+@app.command()
+def choices(
+    place: Annotated[
+        str | None, typer.Argument(help="One list alone, as in: study, data.dataset, space, activation.")
+    ] = None,
+) -> None:
+    """The names that a study file may use: fields, data sets, hyperparameters, components and their values."""
+    from cnnbench.commands.choices import lines
+    from cnnbench.vocabulary import vocabulary
+
+    with _user_errors():
+        for line in lines(vocabulary(), place):
+            typer.echo(line)
 
 
 @app.command()
@@ -274,10 +306,11 @@ def doctor(
 
 
 def _load(path: Path, overrides: list[str]) -> "Study":
+    from cnnbench.commands.studies import find
     from cnnbench.study import load
     from cnnbench.vocabulary import vocabulary
 
-    return load(path, vocabulary(), overrides)
+    return load(find(path), vocabulary(), overrides)
 
 
 def _again(verb: str, path: Path, overrides: list[str], *others: str) -> str:

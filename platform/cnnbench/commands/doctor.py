@@ -28,7 +28,7 @@ _RAY = "from ray import train, tune; print('Tune and Train can be imported')"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Diagnosis:
     """What was looked at, what was found, and what to do about it; remedy None: all is well."""
 
     what: str
@@ -40,10 +40,10 @@ class Answer:
         return f"{mark}  {self.what}: {self.found}" + (f" → {self.remedy}" if self.remedy else "")
 
 
-def examine(storage: Path, constraints: Path | None) -> Iterator[Answer]:
+def examine(storage: Path, constraints: Path | None) -> Iterator[Diagnosis]:
     """All answers, as they are found. storage: where studies will lie; constraints: the pinned versions to compare
     with, None: there is no such file here."""
-    questions: tuple[Callable[[], Answer], ...] = (
+    questions: tuple[Callable[[], Diagnosis], ...] = (
         _python,
         lambda: _versions(constraints),
         lambda: _tried("torch", _TORCH),
@@ -78,35 +78,35 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _python() -> Answer:
+def _python() -> Diagnosis:
     version = sys.version_info[:2]
     known = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
     remedy = None if version in PYTHONS else f"use Python {known}; constraints.txt is for 3.11"
-    return Answer("Python", sys.version.split()[0], remedy)
+    return Diagnosis("Python", sys.version.split()[0], remedy)
 
 
-def _versions(constraints: Path | None) -> Answer:
+def _versions(constraints: Path | None) -> Diagnosis:
     if constraints is None:
-        return Answer("versions", "no constraints.txt here to compare with (it lies in cnnbench's repository)")
+        return Diagnosis("versions", "no constraints.txt here to compare with (it lies in cnnbench's repository)")
     pinned = pins(constraints.read_text())
     other = differences(pinned)
     if not other:
-        return Answer("versions", f"as {constraints} pins them")
+        return Diagnosis("versions", f"as {constraints} pins them")
     shown = "; ".join(other[:5]) + (f"; and {len(other) - 5} more" if len(other) > 5 else "")
-    return Answer("versions", shown, f"pip install -c {constraints} -e '.[dev]'")
+    return Diagnosis("versions", shown, f"pip install -c {constraints} -e '.[dev]'")
 
 
-def _tried(name: str, code: str) -> Answer:
+def _tried(name: str, code: str) -> Diagnosis:
     try:
         ran = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=TRY_S, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        return Answer(name, f"no answer in {TRY_S:.0f} s", "is the machine overloaded, or a disk gone?")
+        return Diagnosis(name, f"no answer in {TRY_S:.0f} s", "is the machine overloaded, or a disk gone?")
     if ran.returncode == 0:
-        return Answer(name, f"{_version(name.lower())}, {ran.stdout.strip().splitlines()[-1]}")
+        return Diagnosis(name, f"{_version(name.lower())}, {ran.stdout.strip().splitlines()[-1]}")
     last = (ran.stderr.strip().splitlines() or [f"ended with code {ran.returncode}"])[-1]
-    return Answer(name, last[:200], "install it again: pip install --force-reinstall -c constraints.txt -e .")
+    return Diagnosis(name, last[:200], "install it again: pip install --force-reinstall -c constraints.txt -e .")
 
 
 def _version(package: str) -> str:
@@ -116,49 +116,49 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _mlflow() -> Answer:
+def _mlflow() -> Diagnosis:
     version = _version("mlflow")
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers >= MLFLOW_FLOOR:
-        return Answer("MLflow", version)
+        return Diagnosis("MLflow", version)
     floor = ".".join(map(str, MLFLOW_FLOOR))
-    return Answer("MLflow", version, f"pip install 'mlflow>={floor}': older ones have holes that are known")
+    return Diagnosis("MLflow", version, f"pip install 'mlflow>={floor}': older ones have holes that are known")
 
 
-def _token() -> Answer:
+def _token() -> Diagnosis:
     """Ray's token, by the same rules as a study has (distributed/authentication.py), without changing anything."""
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        return Answer("Ray's token", "RAY_AUTH_MODE turns it off", "unset RAY_AUTH_MODE, or set it to token")
+        return Diagnosis("Ray's token", "RAY_AUTH_MODE turns it off", "unset RAY_AUTH_MODE, or set it to token")
     if os.environ.get("RAY_AUTH_TOKEN"):
-        return Answer("Ray's token", "in RAY_AUTH_TOKEN")
+        return Diagnosis("Ray's token", "in RAY_AUTH_TOKEN")
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     if not file.exists():
-        return Answer("Ray's token", f"{file}: none yet; the first study makes one")
+        return Diagnosis("Ray's token", f"{file}: none yet; the first study makes one")
     mode = file.stat().st_mode & 0o777
     remedy = f"chmod 600 {file}" if mode & 0o077 else None
-    return Answer("Ray's token", f"{file}: mode {mode:o}", remedy)
+    return Diagnosis("Ray's token", f"{file}: mode {mode:o}", remedy)
 
 
-def _data() -> Answer:
+def _data() -> Diagnosis:
     from cnnbench.data.sources import data_root
 
     root = data_root()
     if not root.exists():
         named = os.environ.get("CNNBENCH_DATA")
         remedy = f"mount or make {root}, or unset CNNBENCH_DATA" if named else None
-        return Answer("data", f"{root}: not there" + ("" if named else " yet; digits needs none"), remedy)
+        return Diagnosis("data", f"{root}: not there" + ("" if named else " yet; digits needs none"), remedy)
     if not os.access(root, os.R_OK | os.X_OK):
-        return Answer("data", f"{root}: can't be read", f"chmod u+rx {root}")
+        return Diagnosis("data", f"{root}: can't be read", f"chmod u+rx {root}")
     found = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
-    return Answer("data", f"{root}: {', '.join(found[:8]) or 'empty'}" + (", …" if len(found) > 8 else ""))
+    return Diagnosis("data", f"{root}: {', '.join(found[:8]) or 'empty'}" + (", …" if len(found) > 8 else ""))
 
 
-def _disk(what: str, folder: Path) -> Answer:
+def _disk(what: str, folder: Path) -> Diagnosis:
     place = folder.resolve()
     while not place.exists():
         place = place.parent
     free_gb = shutil.disk_usage(place).free / 1e9
     if not os.access(place, os.W_OK):
-        return Answer(what, f"{place}: can't be written", "choose another folder, or change its owner")
+        return Diagnosis(what, f"{place}: can't be written", "choose another folder, or change its owner")
     remedy = None if free_gb >= LEAST_FREE_GB else f"free {LEAST_FREE_GB - free_gb:.1f} GB"
-    return Answer(what, f"{place}: {free_gb:.1f} GB free", remedy)
+    return Diagnosis(what, f"{place}: {free_gb:.1f} GB free", remedy)

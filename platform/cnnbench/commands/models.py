@@ -1,7 +1,7 @@
 """What ``cnnbench models`` and ``cnnbench describe`` say of networks, as plain values."""
 
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
@@ -11,8 +11,9 @@ import torch
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import count_sites
 from cnnbench.components.kinds import SITES_OF, ComponentError, allowed, check
-from cnnbench.networks import build as network
 from cnnbench.networks import cost, description
+from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.study.document import DocumentError, read_yaml
 from cnnbench.vocabulary import ORIGINAL
 
@@ -58,14 +59,14 @@ def _model(name: str, *, image_size: int, channels: int, classes: int, component
     known = {key: facts.get(key) for key in ("year", "family", "paper", "smallest")}
     row: dict[str, Any] = {"name": name, **known, "stem": None, "params": None, "macs": None, "flops": None}
     row |= {"components": None} if components else {}
-    shape = (channels, image_size, image_size)
+    spec = NetworkSpec(name, classes=classes, channels=channels, image_size=image_size)
     try:
         with torch.device("meta"):
-            built, report = network.build(name, classes=classes, channels=channels, image_size=image_size)
-        measured = cost.measure(built, shape)
+            built, report = build(spec)
+        measured = cost.measure(built, spec.image)
         row |= {"stem": report.stem, "params": measured.params, "macs": measured.macs, "flops": measured.flops}
         if components:
-            row["components"] = count_sites(built, shape)
+            row["components"] = count_sites(built, spec.image)
     except Exception as error:  # whatever is wrong with one network, the others stand
         row["error"] = (
             str(error).split("\n")[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
@@ -73,41 +74,28 @@ def _model(name: str, *, image_size: int, channels: int, classes: int, component
     return row
 
 
-def describe(
-    architecture: str,
-    components: Mapping[str, object],
-    *,
-    image_size: int,
-    channels: int,
-    classes: int,
-    stem: str = "auto",
-    width: float = 1.0,
-    depth: float = 1.0,
-    speed: bool = False,
-) -> dict[str, Any]:
+def describe(spec: NetworkSpec, *, speed: bool = False) -> dict[str, Any]:
     """The network as plain values: what it is, its layers, sites and cost (``description``), and where each of
-    ``components`` went; with ``speed`` also how fast it runs here. Raises BuildError and ComponentError."""
-    shape = (channels, image_size, image_size)
-    options: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": image_size, "stem": stem}
-    options |= {"width": width, "depth": depth, "components": components}
+    its components went; with ``speed`` also how fast it runs here. Raises BuildError and ComponentError."""
     with torch.device("meta"):
-        built, report = network.build(architecture, **options)
-    facts = ARCHITECTURES[architecture].facts
-    described: dict[str, Any] = {"architecture": architecture}
+        built, report = build(spec)
+    facts = ARCHITECTURES[spec.architecture].facts
+    described: dict[str, Any] = {"architecture": spec.architecture}
     described |= {key: facts.get(key) for key in ("year", "family", "paper", "smallest")}
-    described |= {"input": shape, "classes": classes, "width": width, "depth": depth, **report.as_dict()}
-    described |= description.describe(built, shape).as_dict()
+    described |= {"input": spec.image, "classes": spec.classes, "width": spec.width, "depth": spec.depth}
+    described |= report.as_dict()
+    described |= description.describe(built, spec.image).as_dict()
     described["sites_of"] = SITES_OF
     if speed:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        real, _ = network.build(architecture, **options)
-        described["speed"] = vars(cost.speed(real.to(device), shape, device))
+        real, _ = build(spec)
+        described["speed"] = vars(cost.speed(real.to(device), spec.image, device))
     return described
 
 
-def component_values(settings: Sequence[str]) -> dict[str, object]:
+def component_values(settings: Sequence[str]) -> dict[str, str | float | None]:
     """``kind=value`` strings as components; "original" is None. Raises ComponentError with a line for each mistake."""
-    values: dict[str, object] = {}
+    values: dict[str, str | float | None] = {}
     errors = []
     for setting in settings:
         kind, _, text = setting.partition("=")

@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from cnnbench.components.kinds import ChannelsLast, Place
+from cnnbench.components.kinds import COMPONENTS, ChannelsLast, Place
 from cnnbench.components.trace import inside
 
 _SCALING_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -56,9 +56,9 @@ def calls(traced: fx.GraphModule, node: fx.Node, things: tuple[Any, ...]) -> boo
 
 def normalizes(traced: fx.GraphModule, node: fx.Node) -> bool:
     """True for a normalisation, torch's or one that a swap has put in."""
-    module = module_of(traced, node)
-    ours = type(module).__module__ == "cnnbench.components.normalization"
-    return ours or isinstance(module, NORMS)
+    values = COMPONENTS["normalization"]
+    ours = {module for value in values for module in values[value].facts["same_as"]} - {nn.Identity}
+    return isinstance(module_of(traced, node), (*NORMS, *ours))
 
 
 def is_normalized(network: nn.Module) -> bool:

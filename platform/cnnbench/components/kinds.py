@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cnnbench.errors import UserError
+from cnnbench.nearest import alternatives
 from cnnbench.registry import Registry
 
 
@@ -74,14 +75,10 @@ Initializer = Callable[[nn.Conv2d | nn.Linear, bool], None]
 # Facts of an entry: same_as, the module class, functions and method names that are this value in a network already;
 # same_with, argument → the value that it must have for that, or a function that gives it for a number of channels.
 COMPONENTS: dict[str, Registry[Factory]] = {
-    "activation": Registry("activation"),
-    "window_pooling": Registry("window_pooling"),
-    "global_pooling": Registry("global_pooling"),
-    "normalization": Registry("normalization"),
-    "attention": Registry("attention"),
-    "convolution": Registry("convolution"),
+    kind: Registry(kind, f"cnnbench choices {kind}")
+    for kind in ("activation", "window_pooling", "global_pooling", "normalization", "attention", "convolution")
 }
-INITIALIZATIONS: Registry[Initializer] = Registry("initialization")
+INITIALIZATIONS: Registry[Initializer] = Registry("initialization", "cnnbench choices initialization")
 NAMES: dict[str, Registry[Any]] = {**COMPONENTS, "initialization": INITIALIZATIONS}  # kinds whose value is a name
 NUMBERS: dict[str, tuple[float, float]] = {  # kinds whose value is a number, with its range
     "dropout": (0.0, 1.0),
@@ -118,19 +115,21 @@ def allowed(kind: str) -> tuple[str, ...] | str:
         return f"number from {low:g} to {high:g}"
     if kind in NAMES:
         return tuple(NAMES[kind])
-    raise ComponentError(f"unknown component {kind!r}; choose from {', '.join(KINDS)}")
+    raise ComponentError(f"unknown component {kind!r}; {alternatives(kind, KINDS, 'cnnbench choices')}")
 
 
 def check(kind: str, value: object) -> None:
-    """Raises ComponentError, which lists what is allowed, unless ``kind`` exists and takes ``value``."""
-    choices = allowed(kind)
-    if isinstance(choices, tuple):
-        if value not in choices:
-            raise ComponentError(f"{kind}: unknown value {value!r}; choose from {', '.join(choices)}")
+    """Raises ComponentError, which says what is allowed, unless ``kind`` exists and takes ``value``."""
+    values = allowed(kind)
+    if isinstance(values, tuple):
+        if value not in values:
+            raise ComponentError(
+                f"{kind}: unknown value {value!r}; {alternatives(value, values, f'cnnbench choices {kind}')}"
+            )
         return
     low, high = NUMBERS[kind]
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ComponentError(f"{kind}: {value!r} is not allowed; give a {choices}")
+        raise ComponentError(f"{kind}: {value!r} is not allowed; give a {values}")
 
 
 class ChannelsLast(nn.Module):

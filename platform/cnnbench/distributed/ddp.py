@@ -27,9 +27,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cnnbench.distributed.mailbox import Mailbox, Trial
 from cnnbench.ranks import Ranks
-from cnnbench.trial.isolation import seclude
+from cnnbench.trial.isolation import isolate
 from cnnbench.trial.run import explain, run_trial
-from cnnbench.trial.spec import MaterialRef, TrialSpec, content, payload
+from cnnbench.trial.spec import TrialImagesRef, TrialSpec, content, payload
 
 POLL_S = 0.2
 CLOSE_S = 10.0
@@ -37,7 +37,7 @@ IDLE_S = 20.0  # ranks without a trial give their places back: another Tune proc
 log = logging.getLogger(__name__)
 
 
-def distributed_trials(material: MaterialRef, storage: str) -> type[Trainable]:
+def distributed_trials(material: TrialImagesRef, storage: str) -> type[Trainable]:
     """``distributed_trial`` for Tune. It sends the ranks home before the process ends. They would end with it, but
     a process of Ray Train's, its PlacementGroupCleaner, outlives a study whose run was not brought to an end."""
     function = tune.with_parameters(distributed_trial, material=material, storage=storage)
@@ -52,7 +52,7 @@ def distributed_trials(material: MaterialRef, storage: str) -> type[Trainable]:
     return Distributed
 
 
-def distributed_trial(config: Trial, material: MaterialRef, storage: str) -> None:
+def distributed_trial(config: Trial, material: TrialImagesRef, storage: str) -> None:
     """A Tune function for several workers: DDP over NCCL on GPUs, else gloo.
 
     An error of the trial's own ends the trial. What came from outside (a rank's process died, the ranks could not be
@@ -184,7 +184,7 @@ def _rank(config: dict[str, Any]) -> None:
 
 
 def _train(trial: Trial, number: int, mailbox: Any) -> None:
-    seclude()
+    isolate()
     spec, ranks, device = TrialSpec.from_config(trial), Ranks.current(), get_device()
 
     def report(said: dict[str, str]) -> None:

@@ -7,16 +7,16 @@ import ray
 import torch
 from ray import tune
 
-from cnnbench.trial.isolation import seclude
+from cnnbench.trial.isolation import isolate
 from cnnbench.trial.run import explain, run_trial
-from cnnbench.trial.spec import MaterialRef, TrialSpec, payload
+from cnnbench.trial.spec import TrialImagesRef, TrialSpec, payload
 
 log = logging.getLogger(__name__)
 
 
-def tune_trial(config: dict[str, Any], material: MaterialRef) -> None:
+def tune_trial(config: dict[str, Any], material: TrialImagesRef) -> None:
     """A Tune function for one worker; with reuse_actors its process, data and imports stay warm between trials."""
-    seclude()
+    isolate()
     spec = TrialSpec.from_config(config)
     device = torch.device("cuda" if spec.gpus else "cpu")
     try:

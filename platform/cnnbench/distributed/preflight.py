@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import cnnbench
 from cnnbench.distributed.cluster import POLL_S, WAIT_S, ClusterError, Share, is_local
 from cnnbench.distributed.interruption import pause
-from cnnbench.storage.remote import Place, RemoteError
+from cnnbench.storage.remote import RemoteError, RemoteFolder
 from cnnbench.study import Study, StudyFolder
 from cnnbench.trial import machine
 
@@ -40,7 +40,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NodeAnswer:
     """What one node says. unwritable: why it can't write to the storage; "" if it can."""
 
     versions: Mapping[str, str]
@@ -88,13 +88,13 @@ def preflight(study: Study, share: Share, say: Callable[[str], None], interrupte
     say(f"{len(nodes)} nodes: versions agree, and each sees what the others write to {storage_of(study).uri}")
 
 
-def storage_of(study: Study) -> Place:
+def storage_of(study: Study) -> RemoteFolder:
     """What all nodes share, as a URI."""
     place = study.folder.shared(study.folder.path)
-    return Place(place if "://" in place else Path(place).as_uri())
+    return RemoteFolder(place if "://" in place else Path(place).as_uri())
 
 
-def examine(nodes: Sequence[Node], storage: Place) -> list[str]:
+def examine(nodes: Sequence[Node], storage: RemoteFolder) -> list[str]:
     """What is wrong with these nodes, each as a sentence that names the node and the remedy."""
     try:
         answers, problems = _ask(nodes, _answer, storage)
@@ -113,7 +113,9 @@ def examine(nodes: Sequence[Node], storage: Place) -> list[str]:
                 storage.remove(f"{FOLDER}/{node.id}")
 
 
-def _ask(nodes: Sequence[Node], question: Callable[..., Any], storage: Place) -> tuple[dict[Node, Any], list[str]]:
+def _ask(
+    nodes: Sequence[Node], question: Callable[..., Any], storage: RemoteFolder
+) -> tuple[dict[Node, Any], list[str]]:
     """Each node's answer, and what is to be said of those that gave none."""
     asked = {}
     for node in nodes:
@@ -137,17 +139,17 @@ def _ask(nodes: Sequence[Node], question: Callable[..., Any], storage: Place) ->
     return answers, problems
 
 
-def _answer(storage: Place, node_id: str) -> Answer:
+def _answer(storage: RemoteFolder, node_id: str) -> NodeAnswer:
     """Runs on a node: writes its file, and says what it has."""
     unwritable = ""
     try:
         storage.write(f"{FOLDER}/{node_id}", b"written\n")
     except RemoteError as error:
         unwritable = str(error)
-    return Answer(own_versions(), unwritable, torch.cuda.is_available())
+    return NodeAnswer(own_versions(), unwritable, torch.cuda.is_available())
 
 
-def _files_in(storage: Place, node_id: str) -> list[str]:
+def _files_in(storage: RemoteFolder, node_id: str) -> list[str]:
     """Runs on a node: whose files it sees."""
     try:
         return storage.names(FOLDER)

@@ -18,8 +18,8 @@ from cnnbench.protocol.phases import Phase, Succession
 from cnnbench.protocol.recorder import Observer
 from cnnbench.storage.lock import held
 from cnnbench.study import Study
-from cnnbench.trial.images import Material
-from cnnbench.trial.spec import MaterialRef
+from cnnbench.trial.images import TrialImages
+from cnnbench.trial.spec import TrialImagesRef
 from cnnbench.trial.study_images import Sources
 
 
@@ -88,9 +88,9 @@ class Session:
         if trials.waiting:
             self._train(trials, images(), share)
 
-    def _train(self, trials: Succession, material: Material, share: cluster.Share) -> None:
+    def _train(self, trials: Succession, material: TrialImages, share: cluster.Share) -> None:
         study, say = self._study, self._view.say
-        ref = MaterialRef(ray.put(material))
+        ref = TrialImagesRef(ray.put(material))
         if share.workers > 1:
             trainable = distributed_trials(ref, storage=study.folder.shared(study.folder.ray_train))
         else:

@@ -11,6 +11,7 @@ from torch import nn
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import SiteReport, check, count_sites, swap
 from cnnbench.errors import UserError
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.registry import UnknownName
 
 SMALL_IMAGE = 96  # pixels; below, stem "auto" is the small one
@@ -20,75 +21,50 @@ class BuildError(UserError, ValueError):
     """An architecture or option that can't be built; the message names it and says what is allowed."""
 
 
-def build(
-    architecture: str,
-    *,
-    classes: int,
-    channels: int,
-    image_size: int,
-    stem: str = "auto",
-    components: Mapping[str, str | float | None] | None = None,
-    width: float = 1.0,
-    depth: float = 1.0,
-    allow_unreached: bool = False,
-) -> tuple[nn.Module, SiteReport]:
-    """Returns the network, which maps images (N, channels, image_size, image_size) to logits (N, classes), and the
-    report of its components' sites and its stem.
-
-    architecture: a name of ``cnnbench models``, ``timm:NAME`` or ``package.module:callable``. stem: "small",
-    "imagenet", or "auto": small below 96 pixels where the architecture has both, its "own" where it has no other.
-    width multiplies the channel counts, depth the blocks of each stage (rounded up). components: kind → value, None for
-    the architecture's own; without any the network is the architecture as written. Under ``torch.device("meta")`` it
+def build(spec: NetworkSpec, *, allow_unreached: bool = False) -> tuple[nn.Module, SiteReport]:
+    """Returns the network and the report of its components' sites and its stem. Under ``torch.device("meta")`` it
     checks everything and allocates nothing.
+
     Raises BuildError and ComponentError (both ValueError); with ``allow_unreached`` a component that does not reach
     all sites is no error, and the report says what it reached.
     """
-    components = components or {}
-    for kind, value in components.items():
+    for kind, value in spec.components.items():
         if value is not None:
             check(kind, value)
-    network, stem = _plain(architecture, classes, channels, image_size, stem, {"width": width, "depth": depth})
-    image = (channels, image_size, image_size)
-    network, report = swap(network, components, image, name=architecture, allow_unreached=allow_unreached)
+    network, stem = _plain(spec)
+    network, report = swap(
+        network, spec.components, spec.image, name=spec.architecture, allow_unreached=allow_unreached
+    )
     return network, replace(report, stem=stem)
 
 
-def sites(
-    architecture: str,
-    *,
-    channels: int,
-    image_size: int,
-    classes: int = 10,
-    stem: str = "auto",
-    width: float = 1.0,
-    depth: float = 1.0,
-) -> Mapping[str, int]:
+def sites(spec: NetworkSpec) -> Mapping[str, int]:
     """Kind → the number of sites that a component of that kind has; 0: it would reach nothing. Allocates nothing."""
     with torch.device("meta"):
-        network, _ = _plain(architecture, classes, channels, image_size, stem, {"width": width, "depth": depth})
-        return count_sites(network, (channels, image_size, image_size))
+        return count_sites(_plain(spec)[0], spec.image)
 
 
-def _plain(
-    architecture: str, classes: int, channels: int, image_size: int, stem: str, multipliers: Mapping[str, float]
-) -> tuple[nn.Module, str]:
+def _plain(spec: NetworkSpec) -> tuple[nn.Module, str]:
+    """The architecture as written, and its stem."""
+    architecture = spec.architecture
     try:
         entry = ARCHITECTURES[architecture]
     except UnknownName as error:
         raise BuildError(str(error)) from None
-    numbers = {"classes": classes, "channels": channels, "image_size": image_size, **multipliers}
+    multipliers = {"width": spec.width, "depth": spec.depth}
+    numbers = {"classes": spec.classes, "channels": spec.channels, "image_size": spec.image_size, **multipliers}
     for name, number in numbers.items():
         if not number > 0:
             raise BuildError(f"{architecture}: {name} is {number}; it must be above 0")
-    stem = _stem(architecture, entry.facts["smallest"], stem, image_size)
+    stem = _stem(architecture, entry.facts["smallest"], spec.stem, spec.image_size)
     has = inspect.signature(entry.thing).parameters
     for name, multiplier in multipliers.items():
         if multiplier != 1 and name not in has:
             raise BuildError(f"{architecture}: it has no {name} multiplier; {name} must be 1")
-    given: dict[str, Any] = {"stem": stem, "image_size": image_size, **multipliers}
+    given: dict[str, Any] = {"stem": stem, "image_size": spec.image_size, **multipliers}
     options = {name: value for name, value in given.items() if name in has}
     try:
-        return entry.thing(classes, channels, **options), stem
+        return entry.thing(spec.classes, spec.channels, **options), stem
     except ValueError as error:
         raise BuildError(str(error)) from error
 

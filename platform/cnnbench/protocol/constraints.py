@@ -2,19 +2,21 @@
 refused before it costs anything."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from cnnbench.networks import build as network
 from cnnbench.networks import cost
-from cnnbench.protocol.plan import Row, over_limit
+from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
+from cnnbench.protocol.plan import PlannedRow, over_limit
 from cnnbench.search.configuration import put_in
 from cnnbench.search.search import Admits
 from cnnbench.study import Constraints, Study
 
 
-def admission(study: Study, rows: Mapping[str, Row], *, channels: int, classes: int) -> Admits | None:
+def admission(study: Study, rows: Mapping[str, PlannedRow]) -> Admits | None:
     """Says of a row's configuration whether it is within the study's limits; None where it sets none."""
     if study.constraints == Constraints():
         return None
@@ -25,17 +27,13 @@ def admission(study: Study, rows: Mapping[str, Row], *, channels: int, classes: 
         chosen = put_in(values)
         key = (label, repr(sorted(chosen.items())))
         if key not in known:
-            known[key] = not over_limit(study.constraints, _measure(study, row, chosen, channels, classes))
+            known[key] = not over_limit(study.constraints, _measure(replace(row.network, components=chosen)))
         return known[key]
 
     return admits
 
 
-def _measure(study: Study, row: Row, components: Mapping[str, Any], channels: int, classes: int) -> dict[str, Any]:
-    size = study.data.image_size
-    options: dict[str, Any] = {name: getattr(row.architecture, name) for name in ("stem", "width", "depth")}
+def _measure(spec: NetworkSpec) -> dict[str, Any]:
     with torch.device("meta"):
-        built, _ = network.build(
-            row.architecture.name, classes=classes, channels=channels, image_size=size, components=components, **options
-        )
-    return vars(cost.measure(built, (channels, size, size)))
+        built, _ = build(spec)
+    return vars(cost.measure(built, spec.image))

@@ -14,12 +14,12 @@ import torch
 from cnnbench.evaluation.evaluate import Evaluation
 from cnnbench.evaluation.majority import majority_class
 from cnnbench.evaluation.metrics import class_scores
-from cnnbench.ledger import Budget, Cost, Machine, TestMetrics, TrialRecord
+from cnnbench.ledger import BudgetSpent, Cost, Machine, TestMetrics, TrialRecord
 from cnnbench.protocol.freeze import Winner
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.protocol.recorder import Recorder
 from cnnbench.trial import machine
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 
 MAJORITY = "majority_class"
 SEED_OFFSET = 100_000  # from the finals' seeds, however many of them are added later
@@ -35,7 +35,7 @@ def best_row(records: Sequence[TrialRecord], rows: Sequence[str], seeds: int) ->
     return max(means, key=lambda row: means[row], default=None)
 
 
-def again(row: Row, winner: Winner) -> tuple[Row, Winner]:
+def again(row: PlannedRow, winner: Winner) -> tuple[PlannedRow, Winner]:
     """The A/A row and its configuration: ``row`` and ``winner`` under a name of their own."""
     label = f"{row.label}_aa"
     return replace(row, label=label), replace(winner, row=label)
@@ -54,7 +54,7 @@ def has_majority(records: Sequence[TrialRecord]) -> bool:
     return any(record.control == "majority" for record in records)
 
 
-def record_majority(recorder: Recorder, material: Material) -> None:
+def record_majority(recorder: Recorder, material: TrialImages) -> None:
     """Writes the baseline's ledger line; ``material`` is that of the finals."""
     labels = torch.from_numpy(material.train_labels), torch.from_numpy(material.held_labels)
     scored = majority_class(*labels, classes=len(material.classes))
@@ -63,7 +63,7 @@ def record_majority(recorder: Recorder, material: Material) -> None:
     record = TrialRecord(
         study=recorder.study.study, stage="final", trial_id=MAJORITY, index=0, row=MAJORITY, architecture=MAJORITY,
         year=0, family="baseline", options={}, components={}, hyperparameters={}, seed=0, split=material.split,
-        budget=Budget(epochs_asked=0, epochs=0, images=0, device_seconds=0.0), control="majority",
+        budget=BudgetSpent(epochs_asked=0, epochs=0, images=0, device_seconds=0.0), control="majority",
         status="completed", score=None, stop_epoch=None, epochs=(), test=_metrics(scored, material.classes),
         cost=Cost(params=0, trainable_params=0, macs=0, flops=0, size_mb=0.0, input=shape), machine=_machine(),
         commit=machine.commit(), started_utc=now, finished_utc=now,

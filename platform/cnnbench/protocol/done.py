@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.protocol import controls
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.study import Study
 
 
@@ -14,7 +14,7 @@ def finals_begun(records: Sequence[TrialRecord]) -> bool:
     return any(record.stage == "final" for record in records)
 
 
-def study_is_done(study: Study, rows: Mapping[str, Row], records: Sequence[TrialRecord]) -> bool:
+def study_is_done(study: Study, rows: Mapping[str, PlannedRow], records: Sequence[TrialRecord]) -> bool:
     """True if the search is over, and every row with a completed trial has its finals."""
     for row in rows:
         searched = [record for record in records if record.row == row and record.stage == "search"]

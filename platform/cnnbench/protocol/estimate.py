@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from cnnbench.precision import Precision
-from cnnbench.protocol.plan import Row, check_budget, plan_rows, searched_names
+from cnnbench.protocol.plan import PlannedRow, check_budget, plan_rows, searched_names
 from cnnbench.protocol.price import predict
-from cnnbench.protocol.row_probe import probe_row, rate_of
+from cnnbench.protocol.row_probe import probe_network, rate_of
 from cnnbench.study import Study
 from cnnbench.trial import machine
 from cnnbench.trial.study_images import open_sources
@@ -22,9 +22,8 @@ def estimate(study: Study) -> str:
     train, held = len(material.train_labels), len(material.held_labels)
     check_budget(study, train)
     gpus = 1.0 if torch.cuda.is_available() and study.resources.gpus != 0 else 0.0
-    shape = {"channels": channels, "classes": classes, "image_size": size}
     probed = {
-        label: probe_row(row, study.precision, **shape, cpus=study.resources.cpus, gpus=gpus)
+        label: probe_network(row.network, study.precision, cpus=study.resources.cpus, gpus=gpus)
         for label, row in rows.items()
     }
     predicted = predict(study, {label: rate_of(found) for label, found in probed.items()}, train, held)
@@ -56,7 +55,7 @@ def _limit(study: Study) -> str:
     return f", each architecture at most {amount:,.0f} {unit.replace('_', '-')}"
 
 
-def _line(row: Row, probed: Mapping[str, Any], predicted: Mapping[str, float] | None) -> str:
+def _line(row: PlannedRow, probed: Mapping[str, Any], predicted: Mapping[str, float] | None) -> str:
     precision = str(Precision(probed["dtype"], probed["channels_last"]))
     start = f"{row.label:24}{row.cost['params']:>12,}{row.cost['macs']:>14,}  {precision:20}"
     out = f"  without {', '.join(row.left_out)}" if row.left_out else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cnnbench.ledger import EpochPoint, TrialRecord
-from cnnbench.storage.remote import Place, RemoteError
+from cnnbench.storage.remote import RemoteError, RemoteFolder
 from cnnbench.study import Study, StudyError, StudyFolder
 from cnnbench.trial.spec import Progress
 from cnnbench.whole_file import write_whole
@@ -18,7 +18,7 @@ class Mirror:
     """An observer of stages: what is finished is copied. A place that does not answer holds up nothing; what it did not
     take goes with the next record."""
 
-    def __init__(self, place: Place, folder: StudyFolder, say: Callable[[str], None]) -> None:
+    def __init__(self, place: RemoteFolder, folder: StudyFolder, say: Callable[[str], None]) -> None:
         """Brings ledger and mirror to the same length. Raises StudyError if they are of two different runs."""
         self._place, self._folder, self._say = place, folder, say
         # what a continued study reads
@@ -93,7 +93,7 @@ def mirrors(study: Study, say: Callable[[str], None]) -> list[Mirror]:
     if study.shared_storage is None:
         return []
     try:
-        return [Mirror(Place(study.folder.shared(study.folder.path)), study.folder, say)]
+        return [Mirror(RemoteFolder(study.folder.shared(study.folder.path)), study.folder, say)]
     except RemoteError as error:
         remedy = "check the address, this machine's rights and its network"
         raise StudyError(study.study, [f"shared_storage: {error}; {remedy}"]) from None

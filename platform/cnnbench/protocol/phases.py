@@ -9,12 +9,12 @@ from typing import Any, Literal
 from cnnbench.ledger import EpochPoint, TrialRecord
 from cnnbench.protocol import controls
 from cnnbench.protocol.freeze import Winner
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.protocol.recorder import Recorder
 from cnnbench.search.configuration import hyperparameters, put_in
-from cnnbench.search.search import Search
+from cnnbench.search.search import StudySearch
 from cnnbench.study import Study
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.trial.spec import Progress, TrialSpec, Value
 
 
@@ -30,14 +30,14 @@ class Phase:
     total: int = 0  # trials
     done: Sequence[TrialRecord] = ()  # of these, what was recorded before it began
 
-    def __init__(self, study: Study, rows: Mapping[str, Row], recorder: Recorder, *, workers: int) -> None:
+    def __init__(self, study: Study, rows: Mapping[str, PlannedRow], recorder: Recorder, *, workers: int) -> None:
         """rows: of its trials, by label; workers: DDP ranks of each trial."""
         self.workers = workers
         self._study = study
         self._rows = rows
         self._recorder = recorder
 
-    def begin(self, gpus: float, images: Callable[[], Material]) -> None:
+    def begin(self, gpus: float, images: Callable[[], TrialImages]) -> None:
         """Plans what is left to do. gpus: of each worker, as found on the cluster; images: reads what its trials train
         and are scored on."""
         self._gpus = gpus
@@ -79,7 +79,7 @@ class Phase:
     def _ended(self, record: TrialRecord) -> None: ...
 
     def _spec(
-        self, row: Row, trial_id: str, index: int, values: Mapping[str, Value], seed: int, stop_epoch: int | None
+        self, row: PlannedRow, trial_id: str, index: int, values: Mapping[str, Value], seed: int, stop_epoch: int | None
     ) -> TrialSpec:
         folder = self._study.folder
         return TrialSpec(
@@ -88,12 +88,7 @@ class Phase:
             scores_on=self.scores_on,
             index=index,
             row=row.label,
-            architecture=row.architecture.name,
-            width=row.architecture.width,
-            depth=row.architecture.depth,
-            stem=row.architecture.stem,
-            image_size=self._study.data.image_size,
-            components=put_in(values),
+            network=replace(row.network, components=put_in(values)),
             left_out=row.left_out,
             hyperparameters=hyperparameters(values),
             seed=seed,
@@ -117,7 +112,7 @@ class SearchPhase(Phase):
     counted_as = "trials"
     scores_on = "validation"
 
-    def __init__(self, study: Study, rows: Mapping[str, Row], recorder: Recorder, search: Search) -> None:
+    def __init__(self, study: Study, rows: Mapping[str, PlannedRow], recorder: Recorder, search: StudySearch) -> None:
         super().__init__(study, rows, recorder, workers=study.resources.workers)
         self._search = search
         self.time_limit_s = study.budget.time_limit_s
@@ -176,7 +171,7 @@ class FinalsPhase(PlannedPhase):
     scores_on = "test"
 
     def __init__(
-        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, winners: Mapping[str, Winner],
+        self, study: Study, rows: Mapping[str, PlannedRow], recorder: Recorder, winners: Mapping[str, Winner],
         seeds: Sequence[int], *, control: Literal["a/a"] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(study, rows, recorder, workers=study.finals.workers)
@@ -184,7 +179,7 @@ class FinalsPhase(PlannedPhase):
         self._seeds = seeds
         self._control = control
 
-    def begin(self, gpus: float, images: Callable[[], Material]) -> None:
+    def begin(self, gpus: float, images: Callable[[], TrialImages]) -> None:
         super().begin(gpus, images)
         winners = self._winners.values()
         self._plan([self._final(winner, index, seed) for index, seed in enumerate(self._seeds) for winner in winners])
@@ -201,13 +196,13 @@ class ControlsPhase(FinalsPhase):
     name = "controls"
 
     def __init__(
-        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, winners: Mapping[str, Winner],
+        self, study: Study, rows: Mapping[str, PlannedRow], recorder: Recorder, winners: Mapping[str, Winner],
         seeds: Sequence[int],
     ) -> None:  # fmt: skip
         repeated = [seed + controls.SEED_OFFSET for seed in seeds]
         super().__init__(study, rows, recorder, winners, repeated, control="a/a")
 
-    def begin(self, gpus: float, images: Callable[[], Material]) -> None:
+    def begin(self, gpus: float, images: Callable[[], TrialImages]) -> None:
         records = self._recorder.records
         if not controls.has_majority(records):
             controls.record_majority(self._recorder, images())

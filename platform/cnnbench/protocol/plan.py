@@ -9,8 +9,9 @@ import torch
 from cnnbench.architectures import ARCHITECTURES
 from cnnbench.components import count_sites, is_normalized, refusals
 from cnnbench.components.kinds import KINDS
-from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.search.search import grid_of
 from cnnbench.study import Architecture, Constraints, Study, StudyError
 from cnnbench.study.space import Choice, Domain, FloatRange, Space, Value, values_of, walk, without
@@ -20,12 +21,12 @@ from cnnbench.vocabulary import ORIGINAL
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedRow:
     """One leaderboard row as planned. ``space`` lacks the component kinds in ``left_out``, for which the architecture
     has no site. ``cost`` is that of the original network, ``normalized`` whether it has normalisations."""
 
     label: str
-    architecture: Architecture
+    network: NetworkSpec  # the original one, without components
     year: int
     family: str
     space: Space
@@ -36,7 +37,7 @@ class Row:
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
 
-    def with_precision(self, dtype: Literal["fp32", "bf16"], channels_last: bool) -> "Row":
+    def with_precision(self, dtype: Literal["fp32", "bf16"], channels_last: bool) -> "PlannedRow":
         return replace(self, precision=dtype, channels_last=channels_last)
 
     def unknown_machine(self, spec: TrialSpec) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class Row:
         }  # fmt: skip
 
 
-def plan_rows(study: Study, *, channels: int, classes: int) -> dict[str, Row]:
+def plan_rows(study: Study, *, channels: int, classes: int) -> dict[str, PlannedRow]:
     """Row label → row, in the study's order. Raises StudyError with everything that can't work."""
     rows, errors = {}, []
     for number, architecture in enumerate(study.architectures):
@@ -89,15 +90,16 @@ class _Unfit(Exception):
     """Why a row can't be built: one line each."""
 
 
-def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> Row:
-    size = study.data.image_size
-    image = (channels, size, size)
-    shape: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": size}
-    options: dict[str, Any] = {"stem": architecture.stem, "width": architecture.width, "depth": architecture.depth}
+def _plan(study: Study, architecture: Architecture, channels: int, classes: int) -> PlannedRow:
+    network = NetworkSpec(
+        architecture.name, classes=classes, channels=channels, image_size=study.data.image_size,
+        stem=architecture.stem, width=architecture.width, depth=architecture.depth,
+    )  # fmt: skip
+    image = network.image
     searched = {name: domain for name, _, domain in walk(study.space) if name in KINDS}
     try:
         with torch.device("meta"):
-            plain, _ = network.build(architecture.name, **shape, **options)
+            plain, _ = build(network)
             sites = count_sites(plain, image) if searched else {}  # what is not searched need not be traceable
     except ValueError as error:
         raise _Unfit([str(error)]) from None
@@ -125,9 +127,9 @@ def _plan(study: Study, architecture: Architecture, channels: int, classes: int)
     over = over_limit(study.constraints, measured)
     if over:
         raise _Unfit([f"{over}; leave this architecture out, or give it a smaller width"])
-    return Row(
+    return PlannedRow(
         label=architecture.row,
-        architecture=architecture,
+        network=network,
         year=facts["year"],
         family=facts["family"],
         space=without(study.space, left_out),

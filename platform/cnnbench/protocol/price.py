@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnbench.study import Study
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.whole_file import write_whole
 
 EVALUATION_SHARE = 1 / 3  # of a training step's time, that a forward pass takes
@@ -48,7 +48,7 @@ def predict(study: Study, rates: Mapping[str, float | None], train: int, held: i
     }
 
 
-def write_prediction(study: Study, rates: Mapping[str, float | None], searching: Material) -> None:
+def write_prediction(study: Study, rates: Mapping[str, float | None], searching: TrialImages) -> None:
     """Writes ``prediction.json`` beside the ledger."""
     predicted = predict(study, rates, len(searching.train_labels), len(searching.held_labels))
     write_whole(study.folder.prediction, json.dumps(predicted, indent=2) + "\n")

@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import fmean
 
 from cnnbench.ledger import Ledger, Split, TrialRecord
+from cnnbench.nearest import alternatives
 from cnnbench.protocol.freeze import Winner
-from cnnbench.protocol.plan import Row, plan_rows
+from cnnbench.protocol.plan import PlannedRow, plan_rows
 from cnnbench.row_id import row_id
 from cnnbench.search.configuration import record_values
 from cnnbench.study import Architecture, Study, StudyError, StudyFolder, load, parse, read_recorded, recorded_folder
@@ -80,8 +81,11 @@ def _finals(path: Path, wanted: str) -> tuple[TrialRecord, ...]:
     for label, finals in rows.items():
         if wanted in (label, row_id(finals)):
             return tuple(finals)
-    known = ", ".join(f"{label} ({row_id(finals)})" for label, finals in rows.items()) or "none: no final has completed"
-    raise StudyError(str(path), [f"row {wanted!r}: not among the rows with finals; choose from {known}"])
+    known = [f"{label} ({row_id(finals)})" for label, finals in rows.items()]
+    instead = (
+        alternatives(wanted, known, f"cnnbench report {path.parent} --format md") if known else "no final has completed"
+    )
+    raise StudyError(str(path), [f"row {wanted!r}: not among the rows with finals; {instead}"])
 
 
 def _need_own_storage(described: Path) -> None:
@@ -111,7 +115,7 @@ def _study(path: Path, final: TrialRecord, settings: Sequence[str]) -> Study:
     return parse(text, vocabulary(), settings, source=str(path))
 
 
-def plan(recorded: RecordedRow, *, channels: int, classes: int) -> tuple[Row, Winner]:
+def plan(recorded: RecordedRow, *, channels: int, classes: int) -> tuple[PlannedRow, Winner]:
     """The row and its configuration, as the finals' stage takes them. Raises StudyError where this cnnbench can't build
     that network any more."""
     final = recorded.finals[0]

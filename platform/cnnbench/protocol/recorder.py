@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cnnbench.ledger import EpochPoint, Ledger, Split, TrialRecord
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.study import Study
 from cnnbench.trial.machine import commit
 from cnnbench.trial.remote_checkpoint import checkpoint_at
@@ -36,7 +36,7 @@ class Recorder:
     may_write: Callable[[], None] = lambda: None  # raises if the study is another process's by now
 
     def write(
-        self, progress: Progress, row: Row, split: Split, status: str, reason: str, end: Mapping[str, Any]
+        self, progress: Progress, row: PlannedRow, split: Split, status: str, reason: str, end: Mapping[str, Any]
     ) -> TrialRecord:
         """The record of a trial that ended, whose checkpoint is not needed any more."""
         record = self._record(progress, row, split, status, reason, end)
@@ -53,9 +53,10 @@ class Recorder:
             observer.finished(record)
 
     def _record(
-        self, progress: Progress, row: Row, split: Split, status: str, reason: str, end: Mapping[str, Any]
+        self, progress: Progress, row: PlannedRow, split: Split, status: str, reason: str, end: Mapping[str, Any]
     ) -> TrialRecord:
         spec, facts = progress.spec, progress.facts
+        network = spec.network
         score, stop_epoch = score_of(progress.points, spec) if spec.on_validation else (None, spec.stop_epoch)
         epochs_done = progress.points[-1]["epoch"] if progress.points else 0
         return TrialRecord.model_validate(
@@ -65,12 +66,12 @@ class Recorder:
                 "trial_id": spec.trial_id,
                 "index": spec.index,
                 "row": spec.row,
-                "architecture": spec.architecture,
+                "architecture": network.architecture,
                 "year": row.year,
                 "family": row.family,
-                "options": {"width": spec.width, "depth": spec.depth, "stem": facts.get("stem", spec.stem)},
+                "options": {"width": network.width, "depth": network.depth, "stem": facts.get("stem", network.stem)},
                 "components": {
-                    **{kind: {"value": value, "sites": row.sites[kind]} for kind, value in spec.components.items()},
+                    **{kind: {"value": value, "sites": row.sites[kind]} for kind, value in network.components.items()},
                     **facts.get("components", {}),
                     **{kind: {"value": None, "sites": 0} for kind in spec.left_out},
                 },

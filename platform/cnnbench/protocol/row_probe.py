@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from cnnbench.ledger import TrialRecord
-from cnnbench.networks import build as network
+from cnnbench.networks.build import build
+from cnnbench.networks.spec import NetworkSpec
 from cnnbench.precision import COMBINATIONS, Precision
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.study import Study
 from cnnbench.training.allocator import keep_freed_memory
 from cnnbench.training.probe import probe
@@ -18,27 +19,22 @@ from cnnbench.whole_file import read_json, write_whole
 BATCH = 128  # images a probing step; the default batch size
 
 
-def probe_row(
-    row: Row, precision: str, *, channels: int, classes: int, image_size: int, cpus: float, gpus: float
-) -> dict[str, Any]:
-    """The fastest combination of number format and layout for a row's original network, and images/s of each.
+def probe_network(network: NetworkSpec, precision: str, *, cpus: float, gpus: float) -> dict[str, Any]:
+    """The fastest combination of number format and layout for a network, and images/s of each.
 
     precision: as in a study. One that is fixed is only measured, and has no images/s where that fails: its trials may
     have smaller batches. Raises the first error if with "auto" all combinations fail.
     """
     torch.set_num_threads(max(1, int(cpus)))
     keep_freed_memory()  # as a trial does
-    options = {name: getattr(row.architecture, name) for name in ("stem", "width", "depth")}
 
     def factory() -> torch.nn.Module:
-        return network.build(
-            row.architecture.name, classes=classes, channels=channels, image_size=image_size, **options
-        )[0]  # fmt: skip
+        return build(network)[0]
 
     combinations = COMBINATIONS if precision == "auto" else (Precision(precision),)  # type: ignore[arg-type]
-    shape, device = (channels, image_size, image_size), torch.device("cuda" if gpus else "cpu")
+    device = torch.device("cuda" if gpus else "cpu")
     try:
-        found = probe(factory, shape, BATCH, device, combinations=combinations)
+        found = probe(factory, network.image, BATCH, device, combinations=combinations)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         if precision == "auto":
             raise
@@ -63,19 +59,18 @@ def rate_of(probed: Mapping[str, Any]) -> float | None:
 
 
 def choose_precision(
-    study: Study, rows: Mapping[str, Row], each: Callable[..., list[dict[str, Any]]], *, channels: int, classes: int,
+    study: Study, rows: Mapping[str, PlannedRow], each: Callable[..., list[dict[str, Any]]], *,
     records: Sequence[TrialRecord] = (), say: Callable[[str], None] = lambda line: None,
-) -> dict[str, Row]:  # fmt: skip
+) -> dict[str, PlannedRow]:  # fmt: skip
     """The rows with their precision: as the study fixes it, as an earlier run of the study found it, or probed now.
     each: calls a function where trials will run, once with each of some arguments (``Session.each``); records: what the
     study has trained so far, which decides where the file that says it is lost."""
     path = study.folder.precision
     known = read_json(path, say, using="what the ledger's records say, and a new probe for the rest")
     known = _known_by(records) if known is None else known
-    shape = {"channels": channels, "classes": classes, "image_size": study.data.image_size}
     unknown = [label for label in rows if label not in known]
-    calls = [{"row": rows[label], "precision": study.precision, **shape} for label in unknown]
-    known |= dict(zip(unknown, each(probe_row, calls), strict=True))
+    calls = [{"network": rows[label].network, "precision": study.precision} for label in unknown]
+    known |= dict(zip(unknown, each(probe_network, calls), strict=True))
     write_whole(path, json.dumps(known, indent=2) + "\n")
     return {
         label: row.with_precision(known[label]["dtype"], known[label]["channels_last"]) for label, row in rows.items()

@@ -10,13 +10,13 @@ from typing import Literal
 from cnnbench.ledger import EffectOf, TrialRecord
 from cnnbench.protocol.freeze import Winner
 from cnnbench.protocol.phases import PlannedPhase
-from cnnbench.protocol.plan import Row
+from cnnbench.protocol.plan import PlannedRow
 from cnnbench.protocol.recorder import Recorder
 from cnnbench.protocol.variants import Variant
 from cnnbench.study import Study
 from cnnbench.study.space import Value
 from cnnbench.training.recipe import KNOBS
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.trial.spec import TrialSpec
 
 Step = Literal["tuning", "measured"]
@@ -64,7 +64,7 @@ class EffectsPhase(PlannedPhase):
     counted_as = "effects"
 
     def __init__(
-        self, study: Study, rows: Mapping[str, Row], recorder: Recorder, planned: Sequence[Planned], step: Step
+        self, study: Study, rows: Mapping[str, PlannedRow], recorder: Recorder, planned: Sequence[Planned], step: Step
     ) -> None:
         measured = step == "measured"
         super().__init__(study, rows, recorder, workers=study.finals.workers if measured else study.resources.workers)
@@ -72,7 +72,7 @@ class EffectsPhase(PlannedPhase):
         self.scores_on = "test" if measured else "validation"
         self._planned = planned
 
-    def begin(self, gpus: float, images: Callable[[], Material]) -> None:
+    def begin(self, gpus: float, images: Callable[[], TrialImages]) -> None:
         super().begin(gpus, images)
         self._plan([self._training(training) for training in self._planned])
 

@@ -3,7 +3,6 @@ memory, so that what a network can't take is said before anything starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -11,10 +10,10 @@ from cnnbench.components import KindReport, allowed
 from cnnbench.components.kinds import KINDS, NUMBERS
 from cnnbench.components.sites import find
 from cnnbench.components.trace import trace
-from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.networks.build import build
 from cnnbench.protocol.freeze import Winner
-from cnnbench.protocol.plan import Row, over_limit
+from cnnbench.protocol.plan import PlannedRow, over_limit
 from cnnbench.search.configuration import put_in
 from cnnbench.study import Study, StudyError
 from cnnbench.study.space import Choice, Value, values_of, walk
@@ -38,13 +37,11 @@ class Variants:
     """The plan: what to train, the rows with their sites counted, and in words what is left out."""
 
     variants: tuple[Variant, ...]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, PlannedRow]
     left_out: tuple[str, ...]
 
 
-def plan_variants(
-    study: Study, rows: Mapping[str, Row], winners: Mapping[str, Winner], *, channels: int, classes: int
-) -> Variants:
+def plan_variants(study: Study, rows: Mapping[str, PlannedRow], winners: Mapping[str, Winner]) -> Variants:
     """Every value of every wanted component, but those that a configuration has already, and those that it can't take.
 
     Raises StudyError where nothing is wanted.
@@ -56,7 +53,7 @@ def plan_variants(
     left_out: list[str] = []
     counted = {}
     for label, winner in winners.items():
-        planner = _Planner(study, rows[label], winner, (channels, classes), left_out)
+        planner = _Planner(study, rows[label], winner, left_out)
         counted[label] = replace(rows[label], sites=planner.sites)
         for component, values in wanted.items():
             variants += planner.variants(component, values)
@@ -99,23 +96,14 @@ def complete_schedule(name: str, epochs: int) -> dict[str, Value]:
 class _Planner:
     """Builds one row's frozen configuration with a component swapped."""
 
-    def __init__(
-        self, study: Study, row: Row, winner: Winner, channels_classes: tuple[int, int], left_out: list[str]
-    ) -> None:
+    def __init__(self, study: Study, row: PlannedRow, winner: Winner, left_out: list[str]) -> None:
         self._study, self._row, self._winner, self._left_out = study, row, winner, left_out
-        channels, classes = channels_classes
-        size, options = study.data.image_size, row.architecture
-        self._shape = (channels, size, size)
-        self._given: dict[str, Any] = {
-            "classes": classes, "channels": channels, "image_size": size,
-            "stem": options.stem, "width": options.width, "depth": options.depth,
-        }  # fmt: skip
         self._components = put_in(winner.values)
         self._reports: dict[tuple[str, Value], KindReport | str] = {}
         with torch.device("meta"):
-            plain, _ = network.build(row.architecture.name, **self._given)
+            plain, _ = build(row.network)
             try:
-                self._found = find(trace(plain, self._shape))
+                self._found = find(trace(plain, row.network.image))
             except ValueError as error:  # such a network takes no component, but any schedule
                 self._found = {}
                 left_out.append(f"{row.label}: {error}")
@@ -174,10 +162,8 @@ class _Planner:
         if key not in self._reports:
             try:
                 with torch.device("meta"):
-                    built, report = network.build(
-                        self._row.architecture.name, **self._given, components={**self._components, kind: value}
-                    )
-                over = over_limit(self._study.constraints, vars(cost.measure(built, self._shape)))
+                    built, report = build(replace(self._row.network, components={**self._components, kind: value}))
+                over = over_limit(self._study.constraints, vars(cost.measure(built, self._row.network.image)))
                 self._reports[key] = f"{kind}={value}: {over}" if over else report.components[kind]
             except ValueError as error:
                 self._reports[key] = str(error)

@@ -13,7 +13,7 @@ ROUNDING = 1e-12  # of a mean of equal accuracies
 
 
 @dataclass(frozen=True)
-class Run:
+class RepeatedRun:
     """One new run. accuracy: on the test images, in [0, 1], None if the run did not complete; reason: why not.
     before: the accuracy of the row's final of this seed, if it has one; equal: to that final, to the bit."""
 
@@ -38,7 +38,7 @@ class Verdict:
     row_id: str | None
     reproduced: bool | None
     why: str
-    runs: tuple[Run, ...]
+    runs: tuple[RepeatedRun, ...]
     interval: tuple[float, float] | None
     differences: tuple[str, ...]
 
@@ -77,12 +77,12 @@ def judge(
     return Verdict(row_id(finals), reproduced, why, tuple(runs), interval, tuple(differences))
 
 
-def _run(record: TrialRecord, final: TrialRecord | None) -> Run:
+def _run(record: TrialRecord, final: TrialRecord | None) -> RepeatedRun:
     accuracy = record.test.accuracy if record.status == "completed" and record.test else None
     before = final.test.accuracy if final and final.test else None
     equal = final is not None and accuracy is not None and _outcome(record) == _outcome(final)
     reason = "" if accuracy is not None else f"{record.status} ({record.reason})"
-    return Run(record.seed, accuracy, reason, before, equal)
+    return RepeatedRun(record.seed, accuracy, reason, before, equal)
 
 
 def _outcome(record: TrialRecord) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from cnnbench.search.neighbours import NeighbourSampler
 from cnnbench.search.optuna_store import new_studies
 from cnnbench.search.rungs import Rungs
 from cnnbench.search.warm_starts import warm_starts
+from cnnbench.study.samplers import SAMPLERS
 from cnnbench.study.space import Choice, Fixed, FloatRange, Space, Value, walk
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -50,7 +51,7 @@ class Proposal:
     values: Mapping[str, Value]
 
 
-class Search:
+class StudySearch:
     """Equal budgets for every row: the row with the fewest trials asked is served next."""
 
     def __init__(
@@ -313,14 +314,10 @@ def suggest(trial: optuna.Trial, space: Space, prefix: str = "") -> dict[str, Va
 
 def make_sampler(settings: study_file.Search, seed: int) -> BaseSampler:
     """A fresh sampler; what it has learnt, it learns again from the study's trials."""
-    startup = settings.startup_trials
-    if settings.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-    if settings.sampler == "cmaes":
-        return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-    if settings.sampler == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-    return RandomSampler(seed=seed)
+    sampler = SAMPLERS[settings.sampler]
+    startup = {"n_startup_trials": settings.startup_trials} if sampler.learns else {}
+    made: BaseSampler = getattr(optuna.samplers, sampler.optuna)(seed=seed, **startup, **sampler.options)
+    return made
 
 
 def grid_of(space: Space, seed: int) -> list[dict[str, Value]]:

@@ -19,7 +19,7 @@ class RemoteError(UserError, OSError):
 
 
 @dataclass(frozen=True)
-class Place:
+class RemoteFolder:
     """The folder at ``uri``. Raises RemoteError when it can't do what is asked."""
 
     uri: str

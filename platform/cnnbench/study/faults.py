@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cnnbench.nearest import alternatives
 from cnnbench.study.fields import FEWEST_SEEDS, Architecture, Study, Vocabulary
+from cnnbench.study.space import unknown_value
 from cnnbench.uri import without_password
 
 
@@ -24,7 +26,7 @@ def described(error: ValidationError) -> list[str]:
 def _describe(fault: Any) -> str:
     got = fault.get("input")
     if fault["type"] == "extra_forbidden":
-        return f"unknown key; allowed are {', '.join(_fields_beside(fault['loc']))}"
+        return f"unknown key; {alternatives(fault['loc'][-1], _fields_beside(fault['loc']), 'cnnbench choices study')}"
     if fault["type"] == "missing":
         return "missing"
     if fault["type"] == "string_pattern_mismatch":
@@ -80,12 +82,12 @@ def faults_of_names(study: Study, vocabulary: Vocabulary) -> list[str]:
     """What is wrong with the names of a study whose values are right one by one, and with their company."""
     errors = []
     if study.data.dataset not in vocabulary.datasets:
-        known = ", ".join(vocabulary.datasets)
-        errors.append(f"data.dataset: unknown data set {study.data.dataset!r}; choose from {known}")
+        instead = alternatives(study.data.dataset, vocabulary.datasets, "cnnbench choices data.dataset")
+        errors.append(f"data.dataset: unknown data set {study.data.dataset!r}; {instead}")
     for number, architecture in enumerate(study.architectures):
         if architecture.name not in vocabulary.architectures:
-            known = ", ".join(vocabulary.architectures)
-            errors.append(f"architectures.{number}: unknown architecture {architecture.name!r}; choose from {known}")
+            instead = alternatives(architecture.name, vocabulary.architectures, "cnnbench models")
+            errors.append(f"architectures.{number}: unknown architecture {architecture.name!r}; {instead}")
     rows = [architecture.row for architecture in study.architectures]
     for row in rows:
         if row.endswith("_aa") or row == "majority_class":
@@ -118,11 +120,10 @@ def _check_effects(components: Any, vocabulary: Vocabulary) -> list[str]:
     errors = []
     for name in components or ():
         if name not in vocabulary.effects:
-            known = ", ".join(vocabulary.effects)
-            errors.append(f"effects.components: unknown component {name!r}; choose from {known}")
+            instead = alternatives(name, vocabulary.effects, "cnnbench choices effects.components")
+            errors.append(f"effects.components: unknown component {name!r}; {instead}")
             continue
         for value in components[name] if isinstance(components, Mapping) else ():
             if not vocabulary.knobs[name].accepts(value):
-                allowed = vocabulary.knobs[name].allowed
-                errors.append(f"effects.components.{name}: unknown value {value!r}; choose from {allowed}")
+                errors.append(f"effects.components.{name}: {unknown_value(name, vocabulary.knobs[name], value)}")
     return errors

@@ -4,13 +4,19 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cnnbench.errors import UserError
 from cnnbench.study.folder import StudyFolder
+from cnnbench.study.samplers import SAMPLERS
 from cnnbench.study.space import KnobLike, Space, Value
+
+if TYPE_CHECKING:
+    SamplerName = str
+else:
+    SamplerName = Literal[tuple(SAMPLERS)]
 
 SLUG = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 FEWEST_SEEDS = 6  # a two-sided sign-flip test on five pairs can't go below p = 0.0625
@@ -102,7 +108,7 @@ class Constraints(Part):
 class Search(Part):
     """How configurations are proposed and stopped early."""
 
-    sampler: Literal["tpe", "random", "cmaes", "gp", "grid"] = "tpe"
+    sampler: SamplerName = "tpe"
     startup_trials: PositiveInt = 4  # before the sampler's model is used: warm starts, then random ones
     warm_start: bool = True  # begin with the recipe's defaults, and with what a short training wants instead
     pruner: Literal["asha", "median", "none"] = "asha"

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from cnnbench.nearest import alternatives
+
 Value = str | int | float | bool | None
 
 
@@ -13,10 +15,20 @@ class KnobLike(Protocol):
     @property
     def allowed(self) -> str: ...
     @property
+    def choices(self) -> tuple[str, ...]: ...
+    @property
     def default(self) -> Value: ...
     @property
     def belongs_to(self) -> Mapping[str, tuple[str, ...]]: ...
     def accepts(self, value: object) -> bool: ...
+
+
+def unknown_value(name: str, knob: KnobLike, value: object) -> str:
+    """What is said of a ``value`` that the hyperparameter ``name`` does not take."""
+    instead = (
+        alternatives(value, knob.choices, f"cnnbench choices {name}") if knob.choices else f"choose from {knob.allowed}"
+    )
+    return f"unknown value {value!r}; {instead}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,7 @@ class _SpaceParser:
             where = f"{path}.{name}"
             knob = self.knobs.get(name) if isinstance(name, str) else None
             if knob is None:
-                self.errors.append(f"{where}: unknown name; choose from {', '.join(self.knobs)}")
+                self.errors.append(f"{where}: unknown name; {alternatives(name, self.knobs, 'cnnbench choices space')}")
                 continue
             if name in under:
                 self.errors.append(f"{where}: {name} is given further up already")
@@ -147,7 +159,7 @@ class _SpaceParser:
         if knob.accepts(value):
             return True
         hint = "; write true or false" if knob.allowed.startswith("true") and isinstance(value, str) else ""
-        self.errors.append(f"{where}: unknown value {value!r}; choose from {knob.allowed}{hint}")
+        self.errors.append(f"{where}: {unknown_value(name, knob, value)}{hint}")
         return False
 
     def _choice(

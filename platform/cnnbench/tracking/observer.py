@@ -34,17 +34,18 @@ class Tracking:
     def started(self, progress: Progress) -> None:
         spec = progress.spec
         params = {
-            **spec.components,
+            **spec.network.components,
             **spec.hyperparameters,
             "seed": spec.seed,
-            "width": spec.width,
-            "depth": spec.depth,
+            "width": spec.network.width,
+            "depth": spec.network.depth,
         }
         effect = spec.effect or {}
         swapped = {f"effect_{name}": str(effect[name]) for name in ("component", "value", "phase") if name in effect}
         self._open().started(
-            spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.architecture, params=params, tags=swapped
-        )
+            spec.trial_id, stage=spec.stage, row=spec.row, architecture=spec.network.architecture, params=params,
+            tags=swapped,
+        )  # fmt: skip
 
     def epoch(self, progress: Progress, point: EpochPoint) -> None:
         self._open().epoch(progress.spec.trial_id, point)

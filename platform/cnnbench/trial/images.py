@@ -13,7 +13,7 @@ from cnnbench.ledger import Split
 
 
 @dataclass(frozen=True)
-class Material:
+class TrialImages:
     """Arrays, because Ray shares them between a machine's processes without copying.
 
     train_pixels, held_pixels: uint8 (N, C, H, W); labels: int64 (N,). Held out are the validation images in a search

@@ -12,33 +12,38 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-READERS = (
-    *("cnnbench.data.datasets", "cnnbench.data.sources", "cnnbench.data.decoding", "cnnbench.data.digits"),
-    *("cnnbench.data.idx", "cnnbench.data.cifar", "cnnbench.data.parquet", "cnnbench.data.image_folder"),
-    *("cnnbench.data.fake", "cnnbench.trial.study_images", "sklearn.datasets"),
-)
+_HERE = __name__.rpartition(".")[0]  # the package, in which ``study_images`` leads to the readers
+# Each with all that is in it: so a new data set is out of reach by where it stands.
+OUT_OF_REACH = ("cnnbench.data.readers", "cnnbench.data.sources", f"{_HERE}.study_images", "sklearn.datasets")
 ENVIRONMENT = ("CNNBENCH_DATA",)
 
 
-class Secluded(ImportError):
+class OutOfReach(ImportError):
     """A trial's process asked for a reader of data sets."""
+
+
+def _is_out_of_reach(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in OUT_OF_REACH)
 
 
 class _Refusal(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if any(fullname == reader or fullname.startswith(f"{reader}.") for reader in READERS):
-            raise Secluded(f"{fullname}: a trial's process reads no data set; it is handed its images", name=fullname)
+        if _is_out_of_reach(fullname):
+            raise OutOfReach(f"{fullname}: a trial's process reads no data set; it is handed its images", name=fullname)
         return None
 
 
-def seclude() -> None:
+def isolate() -> None:
     """Shuts this process off from the readers, for good. A second call does nothing."""
     for name in ENVIRONMENT:
         os.environ.pop(name, None)
     if any(isinstance(finder, _Refusal) for finder in sys.meta_path):
         return
-    for name in [name for name in sys.modules if name.startswith(READERS)]:
+    for name in [name for name in sys.modules if _is_out_of_reach(name)]:
         del sys.modules[name]
+        package, _, module = name.rpartition(".")
+        if package in sys.modules:  # whose attribute it is, too
+            vars(sys.modules[package]).pop(module, None)
     sys.meta_path.insert(0, _Refusal())

@@ -4,12 +4,13 @@ import hashlib
 import os
 import platform
 import resource
-import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from cnnbench import origin
 
 PACKAGES = ("cnnbench", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "scikit-learn")
 
@@ -53,27 +54,14 @@ def peak_memory_mb(device: torch.device) -> float:
 
 @cache
 def lock() -> str | None:
-    """The sha256 of the source tree's constraints.txt; None where there is no source tree."""
-    try:
-        return hashlib.sha256((Path(__file__).resolve().parents[3] / "constraints.txt").read_bytes()).hexdigest()
-    except OSError:
-        return None
+    """The sha256 of the constraints.txt of this code, in a clone or an installed package; None where it has none."""
+    file = origin.constraints()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file else None
 
 
 @cache
 def commit() -> str:
-    """The source tree's git commit, with ``-dirty`` if it has changes; ``$CNNBENCH_COMMIT`` where there is no git
-    tree (on a cluster), else ``release-VERSION``."""
-    if os.environ.get("CNNBENCH_COMMIT"):
-        return os.environ["CNNBENCH_COMMIT"]
-    root = Path(__file__).resolve().parents[3]
-    try:
-        git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "--", "platform"],
-            capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return f"release-{versions().get('cnnbench', 'unknown')}"
-    return head.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
+    """``$CNNBENCH_COMMIT`` where it is set (on a cluster); else the commit of the clone, with ``-dirty`` if it has
+    changes, or the one that the installed package was built from; else ``release-VERSION``."""
+    named = os.environ.get("CNNBENCH_COMMIT") or origin.commit()
+    return named or f"release-{versions().get('cnnbench', 'unknown')}"

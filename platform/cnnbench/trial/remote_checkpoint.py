@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cnnbench.storage.remote import Place, RemoteError
+from cnnbench.storage.remote import RemoteError, RemoteFolder
 from cnnbench.training.checkpoints import BadCheckpoint, CheckpointFile, epoch_of, packed, unpacked
 from cnnbench.uri import parent_and_name
 from cnnbench.whole_file import WriteError
@@ -18,7 +18,7 @@ class RemoteCheckpoint(CheckpointFile):
 
     def __init__(self, uri: str, every_s: float) -> None:
         folder, self._name = parent_and_name(uri)
-        self._place = Place(folder)
+        self._place = RemoteFolder(folder)
         self.every_s = every_s
         self.notes: list[str] = []
         self.unsaved: str | None = None

@@ -13,8 +13,8 @@ from cnnbench.data.images import Images
 from cnnbench.data.seeds import derived_seed
 from cnnbench.evaluation.evaluate import evaluate
 from cnnbench.evaluation.metrics import class_scores
-from cnnbench.networks import build as network
 from cnnbench.networks import cost
+from cnnbench.networks.build import build
 from cnnbench.precision import Precision
 from cnnbench.ranks import Ranks
 from cnnbench.training.allocator import keep_freed_memory
@@ -23,7 +23,7 @@ from cnnbench.training.outcome import Diverged, EpochMetrics
 from cnnbench.training.recipe import Recipe
 from cnnbench.training.repeatable import make_repeatable
 from cnnbench.trial import machine
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.trial.remote_checkpoint import checkpoint_at
 from cnnbench.trial.spec import TrialSpec, payload
 
@@ -34,7 +34,7 @@ Report = Callable[[dict[str, str]], None]
 _placed: dict[str, tuple[Images, Images]] = {}  # a warm process keeps its images, on the device, between trials
 
 
-def _images(material: Material, device: torch.device) -> tuple[Images, Images]:
+def _images(material: TrialImages, device: torch.device) -> tuple[Images, Images]:
     key = f"{material.split.model_dump_json()}/{device}"
     if key not in _placed:
         _placed.clear()
@@ -44,7 +44,7 @@ def _images(material: Material, device: torch.device) -> tuple[Images, Images]:
     return _placed[key]
 
 
-def run_trial(spec: TrialSpec, material: Material, device: torch.device, report: Report) -> None:
+def run_trial(spec: TrialSpec, material: TrialImages, device: torch.device, report: Report) -> None:
     """Runs one trial to its end and reports: each epoch, and ``end`` with the status, which the last of all epochs
     comes with where no test is left to do. Any error that is not Diverged is raised; it scores on the validation
     images, or, as a final does, on the test images, once, at its end."""
@@ -55,11 +55,8 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
     recipe = Recipe(**spec.hyperparameters)  # type: ignore[arg-type]
     precision = Precision(spec.precision, spec.channels_last)  # type: ignore[arg-type]
     set_seed(derived_seed(spec.seed, "weights"))
-    shape = (material.channels, spec.image_size, spec.image_size)
-    built, sites = network.build(
-        spec.architecture, classes=len(material.classes), channels=material.channels, image_size=spec.image_size,
-        stem=spec.stem, width=spec.width, depth=spec.depth, components=spec.components,
-    )  # fmt: skip
+    shape = spec.network.image
+    built, sites = build(spec.network)
     facts = {
         "cost": asdict(cost.measure(built, shape)),
         "stem": sites.stem,
@@ -109,7 +106,7 @@ def run_trial(spec: TrialSpec, material: Material, device: torch.device, report:
 
 
 def _test(
-    built: torch.nn.Module, held: Images, material: Material, device: torch.device, precision: Precision
+    built: torch.nn.Module, held: Images, material: TrialImages, device: torch.device, precision: Precision
 ) -> dict[str, Any]:
     result = evaluate(
         built, held, normalization=material.normalization, device=device, precision=precision, ranks=Ranks.current()

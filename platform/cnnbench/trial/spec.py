@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from cnnbench.networks.spec import NetworkSpec
 
 Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class MaterialRef:
+class TrialImagesRef:
     """Where the stage's material lies in Ray's object store; inside an object, so that Ray hands on the reference."""
 
     ref: Any
@@ -24,12 +26,7 @@ class TrialSpec:
     scores_on: Literal["validation", "test"]  # images; those of validation after each epoch, those of test at the end
     index: int
     row: str
-    architecture: str
-    width: float
-    depth: float
-    stem: str
-    image_size: int
-    components: Mapping[str, str | float]
+    network: NetworkSpec
     left_out: tuple[str, ...]  # component kinds that this architecture has no site for
     hyperparameters: Mapping[str, Value]
     seed: int
@@ -52,12 +49,13 @@ class TrialSpec:
 
     def as_config(self) -> dict[str, Any]:
         """For Tune's ``config``: one string, so that Tune neither flattens nor copies what is in it."""
-        return {"spec": json.dumps(vars(self))}
+        return {"spec": json.dumps(asdict(self))}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "TrialSpec":
         fields = json.loads(config["spec"])
-        return cls(**{**fields, "left_out": tuple(fields["left_out"])})
+        network, left_out = NetworkSpec(**fields["network"]), tuple(fields["left_out"])
+        return cls(**{**fields, "network": network, "left_out": left_out})
 
 
 @dataclass

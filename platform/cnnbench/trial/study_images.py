@@ -1,6 +1,6 @@
 """Where a study's images come from. The search gets training and validation images; the finals get both of these to
 train on, and the test images, which are read then and not before. Only the driver reads: a search trial is given
-nothing from which the test split could be opened, no path, no reader, no handle (see ``seclusion``).
+nothing from which the test split could be opened, no path, no reader, no handle (see ``trial.isolation``).
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from functools import cached_property
 import torch
 
 from cnnbench import study as study_file
-from cnnbench.data.datasets import DATASETS, Dataset
 from cnnbench.data.image_normalization import Normalization
 from cnnbench.data.images import Images
+from cnnbench.data.readers import DATASETS, Dataset
 from cnnbench.data.splits import split_checksum, stratified_limit, stratified_split
 from cnnbench.ledger import Split
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,20 @@ class Sources:
     data_checksum: str  # of all training and validation images, in the order of the data set
     split_checksum: str
 
-    def for_search(self) -> Material:
+    def for_search(self) -> TrialImages:
         """What search trials see."""
         return self._search
 
-    def for_finals(self) -> Material:
+    def for_finals(self) -> TrialImages:
         """Training and validation images to train on, and the test images. The first call reads the test split."""
         return self._finals
 
     @cached_property
-    def _search(self) -> Material:
+    def _search(self) -> TrialImages:
         return self._material(self.training, self.validation, test=False)
 
     @cached_property
-    def _finals(self) -> Material:
+    def _finals(self) -> TrialImages:
         test = self.dataset.load_test(self.data.root, image_size=self.data.image_size, channels=self.data.channels)
         if self.data.test_limit is not None:
             test = test.take(stratified_limit(test.labels, self.data.test_limit, self.data.split_seed))
@@ -52,7 +52,7 @@ class Sources:
         )
         return self._material(both, test, test=True)
 
-    def _material(self, training: Images, held: Images, *, test: bool) -> Material:
+    def _material(self, training: Images, held: Images, *, test: bool) -> TrialImages:
         split = Split(
             dataset=self.data.dataset,
             train=len(training),
@@ -62,7 +62,7 @@ class Sources:
             data_checksum=self.data_checksum,
             split_checksum=self.split_checksum,
         )
-        return Material(
+        return TrialImages(
             training.pixels.numpy(), training.labels.numpy(), held.pixels.numpy(), held.labels.numpy(),
             training.classes, Normalization.of(training), split,
         )  # fmt: skip

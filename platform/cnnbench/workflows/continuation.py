@@ -12,7 +12,7 @@ from cnnbench.ledger import Ledger, Reading, TrialRecord
 from cnnbench.protocol.done import finals_begun
 from cnnbench.study import Part, Search, Study, StudyError
 from cnnbench.tracking.spool import unfinished
-from cnnbench.trial.images import Material
+from cnnbench.trial.images import TrialImages
 from cnnbench.trial.remote_checkpoint import checkpoint_at
 from cnnbench.uri import without_password
 from cnnbench.vocabulary import vocabulary
@@ -49,7 +49,7 @@ def _kept_and_redone(study: Study, records: Sequence[TrialRecord]) -> str:
     return f"{kept}, {len(cut)} cut off and run again: {again}" if cut else kept
 
 
-def continue_study(study: Study, records: Sequence[TrialRecord], material: Material, view: View) -> None:
+def continue_study(study: Study, records: Sequence[TrialRecord], material: TrialImages, view: View) -> None:
     """Writes ``study.json``, or checks that it says the same. Raises StudyError, naming each field that differs."""
     path = study.folder.study_json
     now = resolved(study)

@@ -35,8 +35,7 @@ def conduct_effects(
         raise first
     sources = open_sources(study.data)
     searching = sources.for_search()
-    channels, classes = searching.channels, len(searching.classes)
-    rows = plan_rows(study, channels=channels, classes=classes)
+    rows = plan_rows(study, channels=searching.channels, classes=len(searching.classes))
     with session(study, sources, view, takeover=takeover) as here:
         told = [view, *observers, *mirrors(study, view.say)]
         ledger, reading = opened(study, view)
@@ -46,15 +45,15 @@ def conduct_effects(
         winners = freeze(list(rows), reading.records, study.folder.frozen)
         paired = {record.row for record in reading.records if record.stage == "final" and record.test}
         winners = {row: winner for row, winner in winners.items() if row in paired}
-        plan = plan_variants(study, rows, winners, channels=channels, classes=classes)
+        plan = plan_variants(study, rows, winners)
         _tell(study, plan, reading.records, view)
         recorder = Recorder(study, ledger, told, list(reading.records), here.check_lock)
         if _is_done(study, plan, winners, recorder.records):
             view.say("all of these effects are measured; nothing is run again")
         else:
             ready = choose_precision(
-                study, plan.rows, partial(here.each, workers=study.resources.workers), channels=channels,
-                classes=classes, records=reading.records, say=view.say,
+                study, plan.rows, partial(here.each, workers=study.resources.workers),
+                records=reading.records, say=view.say,
             )  # fmt: skip
             planned = tunings(study, plan.variants, recorder.records)
             here.run(EffectsPhase(study, ready, recorder, planned, "tuning"))

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from cnnbench.data.images import Images
+from cnnbench.data.readers.dataset import DATASETS, Dataset
 from cnnbench.data.splits import stratified_split
 
 TEST_FRACTION = 0.2
@@ -30,3 +31,6 @@ def _read() -> Images:
     values = torch.from_numpy(digits.images).unsqueeze(1)  # 0 … 16
     pixels = (values * (255.0 / 16.0)).round().to(torch.uint8)
     return Images(pixels, torch.from_numpy(digits.target).long(), tuple(str(digit) for digit in range(10)))
+
+
+DATASETS.register("digits", image_size=8, channels=1, classes=10)(Dataset(read_train, read_test))

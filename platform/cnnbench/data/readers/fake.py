@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from cnnbench.data.images import Images
+from cnnbench.data.readers.dataset import DATASETS, Dataset
 
 CLASSES, SIZE, GRID = 10, 32, 4
 TRAIN, TEST = 2000, 500  # images, as many of each class
@@ -35,3 +36,6 @@ def _draw(count: int, seed: int) -> Images:
     noise = torch.randint(-NOISE, NOISE + 1, (count, 3, SIZE, SIZE), generator=generator)
     pixels = (128 + patterns[labels] + noise).clamp(0, 255).to(torch.uint8)
     return Images(pixels, labels, tuple(f"class {number}" for number in range(CLASSES)))
+
+
+DATASETS.register("fake", image_size=32, channels=3, classes=10)(Dataset(read_train, read_test))

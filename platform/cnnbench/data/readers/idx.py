@@ -1,4 +1,4 @@
-"""MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747): grey 28×28, in idx files."""
+"""Data sets in idx files, as MNIST and its namesakes have them."""
 
 import gzip
 import math
@@ -80,17 +80,3 @@ def read_idx(path: Path) -> np.ndarray:
 
 def _plain_or_gz(path: Path) -> Path | None:
     return next((file for file in (path, path.with_name(path.name + ".gz")) if file.is_file()), None)
-
-
-MNIST = IdxDataset(
-    "mnist",
-    "MNIST",
-    tuple(str(digit) for digit in range(10)),
-    {"train": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4), "t10k": (7, 2, 1, 0, 4, 1, 4, 9, 5, 9)},
-)
-FASHION_MNIST = IdxDataset(
-    "fashion_mnist",
-    "FashionMNIST",
-    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    {"train": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5), "t10k": (9, 2, 1, 1, 6, 1, 4, 6, 5, 7)},
-)

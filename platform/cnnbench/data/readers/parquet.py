@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from cnnbench.data.decoding import Undecodable, decode
 from cnnbench.data.images import Images
+from cnnbench.data.readers.decoding import Undecodable, decode
 from cnnbench.data.sources import DataError
 
 

@@ -1,12 +1,10 @@
-"""The data sets by name. Training, validation and test images come from separate calls: who is given only
-``load_train`` and ``load_validation`` can't have seen a test image."""
+"""What a data set is, and the registry that each registers in. Training, validation and test images come from separate
+calls: who is given only ``load_train`` and ``load_validation`` can't have seen a test image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnbench.data import cifar, digits, fake, image_folder
-from cnnbench.data.idx import FASHION_MNIST, MNIST
 from cnnbench.data.images import Images
 from cnnbench.data.resize import fit
 from cnnbench.data.sources import data_root
@@ -49,21 +47,6 @@ class Dataset:
         return fit(self.read_test(data_root(root), image_size, channels), image_size, channels)
 
 
-DATASETS: Registry[Dataset] = Registry("data set")
-
-# image_size, channels, classes: as the files have them; None: as the user's images have them
-DATASETS.register("digits", image_size=8, channels=1, classes=10)(Dataset(digits.read_train, digits.read_test))
-DATASETS.register("mnist", image_size=28, channels=1, classes=10)(Dataset(MNIST.reader("train"), MNIST.reader("t10k")))
-DATASETS.register("fashion_mnist", image_size=28, channels=1, classes=10)(
-    Dataset(FASHION_MNIST.reader("train"), FASHION_MNIST.reader("t10k"))
-)
-DATASETS.register("cifar10", image_size=32, channels=3, classes=10)(
-    Dataset(cifar.cifar10("train"), cifar.cifar10("test"))
-)
-DATASETS.register("cifar100", image_size=32, channels=3, classes=100)(
-    Dataset(cifar.cifar100("train"), cifar.cifar100("test"))
-)
-DATASETS.register("image_folder", image_size=None, channels=None, classes=None)(
-    Dataset(image_folder.read_train, image_folder.read_test, image_folder.read_validation)
-)
-DATASETS.register("fake", image_size=32, channels=3, classes=10)(Dataset(fake.read_train, fake.read_test))
+# Facts of an entry: image_size in pixels, channels, classes, as the files have them; None: as the user's images are.
+# Of these also count, a function: root → class → its training images, counted unread.
+DATASETS: Registry[Dataset] = Registry("data set", "cnnbench choices data.dataset")

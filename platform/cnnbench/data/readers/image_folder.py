@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from cnnbench.data.decoding import Undecodable, decode
 from cnnbench.data.images import Images
+from cnnbench.data.readers.dataset import DATASETS, Dataset
+from cnnbench.data.readers.decoding import Undecodable, decode
 from cnnbench.data.sources import DataError
 from cnnbench.data.splits import stratified_split
 
@@ -45,6 +46,12 @@ def read_test(root: Path, image_size: int | None, channels: int | None) -> Image
     else:
         files = [files[index] for index in _held_out(files)[1]]
     return _read(files, classes, image_size, channels)
+
+
+def count(root: Path) -> dict[str, int]:
+    """Class → images in ``train/``, without opening one. Raises DataError as the readers do."""
+    classes, files = _training_files(root)
+    return {name: sum(label == number for _, label in files) for number, name in enumerate(classes)}
 
 
 File = tuple[Path, int]
@@ -106,3 +113,8 @@ def _refuse(folder: Path, faults: list[str]) -> None:
     if faults:
         more = f"; and {len(faults) - NAMED_FAULTS} more" if len(faults) > NAMED_FAULTS else ""
         raise DataError(f"{folder}: {len(faults)} faults: " + "; ".join(faults[:NAMED_FAULTS]) + more)
+
+
+DATASETS.register("image_folder", image_size=None, channels=None, classes=None, count=count)(
+    Dataset(read_train, read_test, read_validation)
+)
