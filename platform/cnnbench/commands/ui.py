@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import typer
 
 from cnnbench.errors import UserError
+from cnnbench.study import StorageFolder
 from cnnbench.tracking.tracked import TrackedError, studies
 from cnnbench.tracking.tracker import ENVIRONMENT, default_uri, ui_command
 
@@ -17,8 +18,9 @@ _VIEW = {"workflowType": "machine_learning", "orderByKey": "metrics.`val_accurac
 
 def serve(tracking_uri: str | None, storage: Path, port: int) -> None:
     """Becomes the server, after it has said where to look. Raises UserError."""
-    if tracking_uri is None and not (storage / "mlflow.db").exists():
-        raise UserError(f"{storage / 'mlflow.db'}: no such file; run a study first, or give --storage")
+    database = StorageFolder(storage).mlflow_database
+    if tracking_uri is None and not database.exists():
+        raise UserError(f"{database}: no such file; run a study first, or give --storage")
     try:
         command = ui_command(tracking_uri, storage, port)
     except ValueError as error:
