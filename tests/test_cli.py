@@ -63,7 +63,8 @@ def test_bad_input_exits_with_2_and_every_error_at_once(tmp_path):
     (tmp_path / "bad.yaml").write_text(SMALL.replace("lenet5", "lenet").replace("trials: 2", "trials: many"))
     output = cnnbench("run", "bad.yaml", "--set", "space.activation=rellu", folder=tmp_path, code=2)
     assert "bad.yaml: budget.trials: should be a whole number, got 'many'" in output
-    assert "space.activation: unknown value 'rellu'; choose from original, relu" in output
+    nearest = "the nearest are relu, prelu, frelu; 'cnnbench choices activation' lists all 14"
+    assert f"space.activation: unknown value 'rellu'; {nearest}" in output
     assert "Traceback" not in output and not (tmp_path / "results").exists()
 
 

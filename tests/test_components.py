@@ -180,12 +180,12 @@ def test_allowed_lists_names_or_a_range_in_words():
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        ("activation", "rellu", "activation: unknown value 'rellu'; choose from relu, leaky_relu"),
+        ("activation", "rellu", "activation: unknown value 'rellu'; the nearest are relu, prelu, frelu"),
         ("dropout", 1.5, "dropout: 1.5 is not allowed; give a number from 0 to 1"),
         ("dropout", True, "dropout: True is not allowed"),
         ("dropout", float("nan"), "dropout: nan is not allowed"),
         ("dropout", "0.5", "dropout: '0.5' is not allowed"),
-        ("pooling", "max", "unknown component 'pooling'; choose from activation, window_pooling"),
+        ("pooling", "max", "unknown component 'pooling'; the nearest are window_pooling, global_pooling"),
     ],
 )
 def test_an_unknown_kind_or_value_is_refused_with_what_is_allowed(kind: str, value: object, message: str):

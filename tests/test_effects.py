@@ -232,10 +232,10 @@ budget: {trials: 1, epochs: 1}
 
 
 def test_a_study_file_may_name_known_components_and_their_values_only(tmp_path):
-    with pytest.raises(StudyError, match=r"effects\.components: unknown component 'batch_size'; choose from act"):
+    with pytest.raises(StudyError, match=r"effects\.components: unknown component 'batch_size'; the nearest are sto"):
         Simulated(tmp_path, "[activation, batch_size]")
     with pytest.raises(
-        StudyError, match=r"effects\.components\.activation: unknown value 'rellu'; choose from original"
+        StudyError, match=r"effects\.components\.activation: unknown value 'rellu'; the nearest are relu, "
     ):
         Simulated(tmp_path, "{activation: [rellu]}")
 

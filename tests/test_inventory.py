@@ -327,7 +327,9 @@ def test_a_rate_is_searched_over_a_range_too(kind: str):
 
 
 def test_a_value_that_an_inventory_does_not_have_is_refused_with_those_that_there_are():
-    with pytest.raises(StudyError, match=r"space.convolution.choice: unknown value 'kernel_4'; choose from original, "):
+    with pytest.raises(
+        StudyError, match=r"space.convolution.choice: unknown value 'kernel_4'; the nearest are kernel_3, "
+    ):
         study_of(["resnet20"], {"convolution": {"choice": ["kernel_4"]}})
 
 

@@ -58,9 +58,11 @@ def test_many_rows_come_from_several_processes_in_order():
     assert heard == [(done, len(names)) for done in range(1, len(names) + 1)]
 
 
-def test_an_unknown_name_exits_with_2_and_the_names_there_are():
+def test_an_unknown_name_exits_with_2_and_the_nearest_names():
     for verb in ("models", "describe"):
-        assert "unknown architecture 'lenet'; choose from lenet5" in cnnbench(verb, "lenet", code=2).stderr
+        said = cnnbench(verb, "lenet", code=2).stderr
+        nearest = "lenet5, alexnet, googlenet; 'cnnbench models' lists all "
+        assert said == f"unknown architecture 'lenet'; the nearest are {nearest}{len(ARCHITECTURES)}\n"
 
 
 def test_describe_shows_each_layer_the_totals_and_the_sites():
@@ -103,9 +105,9 @@ def test_describe_measures_speed_when_asked():
         (
             ("lenet5", "--set", "activation=rellu", "--set", "dropout=2", "--set", "shape=round", "--set", "attention"),
             [
-                "activation: unknown value 'rellu'; choose from ",
+                "activation: unknown value 'rellu'; the nearest are relu, ",
                 "dropout: 2 is not allowed; give a number from 0 to 1",
-                "unknown component 'shape'; choose from ",
+                "unknown component 'shape'; the nearest are ",
                 "--set attention: write --set kind=value",
             ],
         ),

@@ -197,7 +197,10 @@ def test_an_unreached_component_that_the_study_allows_is_reported_as_such():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "resnet19"}, "unknown architecture 'resnet19'; choose from lenet5, alexnet"),
+        (
+            {"architecture": "resnet19"},
+            "unknown architecture 'resnet19'; the nearest are resnet18, resnet110, resnet101;",
+        ),
         ({"image_size": 8}, "vgg11: images of 8 pixels are too small for its small stem; the smallest it takes is 16"),
         ({"stem": "tiny"}, "vgg11: unknown stem 'tiny'; choose from auto, small, imagenet"),
         ({"architecture": "lenet5", "stem": "imagenet"}, "lenet5: unknown stem 'imagenet'; choose from auto, small"),
@@ -216,7 +219,7 @@ def test_what_can_not_be_built_is_refused_with_what_is_allowed(changes: dict[str
 
 
 def test_an_unknown_component_value_is_refused_before_anything_is_built():
-    with pytest.raises(ComponentError, match="activation: unknown value 'relu7'; choose from relu"):
+    with pytest.raises(ComponentError, match="activation: unknown value 'relu7'; the nearest are relu, "):
         build(NetworkSpec("lenet5", classes=10, channels=1, image_size=28, components={"activation": "relu7"}))
     assert issubclass(ComponentError, ValueError) and issubclass(BuildError, ValueError)
 

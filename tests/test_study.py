@@ -121,7 +121,7 @@ def test_a_document_beyond_plain_yaml_is_refused(text, message):
 
 def test_overrides_reach_every_field_and_unknown_ones_are_refused():
     assert study("", "budget.trials=3", "space.lr={float: [0.1, 1]}").space == {"lr": FloatRange(0.1, 1.0)}
-    assert "allowed are trials, epochs, images, device_seconds, time_limit_s" in errors_of(SMALL, "budget.trails=3")[0]
+    assert "choose from trials, epochs, images, device_seconds, time_limit_s" in errors_of(SMALL, "budget.trails=3")[0]
     assert "--set budget.trials: write --set field=value" in errors_of(SMALL, "budget.trials")[0]
 
 

@@ -100,7 +100,7 @@ def repeated(source: str) -> list[str]:
 def test_no_code_writes_the_name_of_a_studys_file_again() -> None:
     own = PACKAGE / "study" / "folder.py"
     assert Path(inspect.getfile(StudyFolder)) == own and len(repeated(own.read_text())) >= len(NAMES[StudyFolder])
-    data = PACKAGE / "data"  # a data set's folder may have "train", too
+    data = PACKAGE / "data"  # has "train/"
     files = [file for file in PACKAGE.rglob("*.py") if file != own and data not in file.parents]
     found = [f"{file.relative_to(PACKAGE)}, {text}" for file in sorted(files) for text in repeated(file.read_text())]
     assert not found, "\n".join(["ask StudyFolder, StorageFolder or ReportFolder:", *found])

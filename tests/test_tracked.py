@@ -4,13 +4,15 @@ import json
 import shutil
 
 import pytest
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from cnnbench.commands.cli import app
+from cnnbench.commands.ui import addresses
 from cnnbench.ledger import Ledger
 from cnnbench.report.source import read_source
 from cnnbench.tracking.shipping import PARENT_ID
-from cnnbench.tracking.tracked import TrackedError, download
+from cnnbench.tracking.tracked import TrackedError, download, studies
 from cnnbench.tracking.tracker import Tracker, default_uri, known_runs
 from invented_study import invented_study
 
@@ -67,6 +69,32 @@ def test_all_that_a_report_needs_is_an_artifact_of_the_parent_run(store, tmp_pat
 def test_a_study_that_the_store_has_not_is_named_with_those_that_it_has(store, tmp_path):
     with pytest.raises(TrackedError, match="has no study 'other'; it has invented"):
         download(store[1], "other", tmp_path)
+
+
+def test_of_many_studies_the_nearest_are_named(tmp_path):
+    uri = default_uri(tmp_path)
+    for number in range(9):
+        Tracker(uri, f"study_{number}", tmp_path / f"study_{number}", parent_params={}).close(180)
+    with pytest.raises(TrackedError, match="has no study 'study-7'; of 9 that it has, the nearest are study_7, "):
+        download(uri, "study-7", tmp_path)
+
+
+def test_the_studies_of_a_store_are_its_experiments_that_cnnbench_made(store):
+    client = MlflowClient(tracking_uri=store[1])
+    client.create_run(client.create_experiment("somebody else's"))
+    assert studies(store[1]) == {"invented": client.get_experiment_by_name("invented").experiment_id}
+
+
+def test_the_address_of_a_studys_runs_has_its_experiment_and_their_order(store):
+    (number,) = studies(store[1]).values()
+    assert addresses(store[1], "http://127.0.0.1:5001") == {
+        "invented": f"http://127.0.0.1:5001/#/experiments/{number}/runs?"
+        "workflowType=machine_learning&orderByKey=metrics.%60val_accuracy%60&orderByAsc=false"
+    }
+
+
+def test_a_store_that_can_not_be_read_keeps_no_ui_from_starting(tmp_path):
+    assert addresses(default_uri(tmp_path), "http://127.0.0.1:5001") == {}
 
 
 def test_a_server_that_does_not_answer_is_said_without_its_password(tmp_path):

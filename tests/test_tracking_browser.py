@@ -1,5 +1,6 @@
 """What a user does in the MLflow UI, in a real browser: find a study, sort its trials, filter by a component."""
 
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from cnnbench.tracking.tracker import Shipped, ui_command
+from cnnbench.tracking.tracker import Shipped
 from mlflow_servers import serving
 from ray_heads import free_port
 from tracked_study import PATIENT_S, make, point, record
@@ -41,12 +42,19 @@ def _fill(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a UI server as `cnnbench ui` starts it, over a store with two architectures' trials."""
-    storage = tmp_path_factory.mktemp("results")
-    _fill(storage / "digits")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage folder whose store has two architectures' trials."""
+    folder = tmp_path_factory.mktemp("results")
+    _fill(folder / "digits")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(storage: Path) -> Iterator[str]:
+    """The address of a UI server that `cnnbench ui` started; what it said is in the storage folder's server.log."""
     port = free_port()
-    with serving(ui_command(None, storage, port), port, storage) as address:
+    command = [sys.executable, "-m", "cnnbench", "ui", "--storage", str(storage), "--port", str(port)]
+    with serving(command, port, storage) as address:
         yield address
 
 
@@ -109,6 +117,20 @@ def test_the_trials_of_a_study_sort_by_accuracy_and_filter_by_component(page: Pa
     expect(page.locator(".ag-row a", has_text="resnet20")).to_have_count(0)
     _expect_run_names(page, [f"lenet5-{index}" for index in (9, 7, 5, 3, 1)])
     _shoot(page, "filtered")
+
+
+def test_the_address_that_cnnbench_ui_prints_opens_a_studys_trials_by_validation_accuracy(
+    page: Page, server: str, storage: Path
+) -> None:
+    first, study = (storage / "server.log").read_text().splitlines()[:2]
+    assert first.startswith(f"MLflow UI on {server} ")
+    name, _, address = study.strip().partition(": ")
+    assert name == "digits" and address.startswith(f"{server}/#/experiments/")
+    page.set_viewport_size({"width": 1600, "height": 1000})
+    page.goto(address)
+    expect(page.get_by_role("button", name="Sort: val_accuracy")).to_be_visible(timeout=60_000)
+    _expect_run_names(page, [f"resnet20-{index}" for index in (9, 8, 7, 6, 5, 4)])
+    _shoot(page, "address")
 
 
 def test_the_learning_curves_of_the_trials_are_drawn(page: Page, server: str) -> None:

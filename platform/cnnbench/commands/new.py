@@ -86,7 +86,7 @@ def write(name: str, dataset: str, root: Path | None) -> Iterator[str]:
     if counts:
         named = ", ".join(f"{label} ({count})" for label, count in list(counts.items())[:NAMED_CLASSES])
         more = f" and {len(counts) - NAMED_CLASSES} more" if len(counts) > NAMED_CLASSES else ""
-        yield f"{sum(counts.values()):,} images of {len(counts)} classes: {named}{more}"
+        yield f"{sum(counts.values()):,} training images of {len(counts)} classes: {named}{more}"
     yield f"{file} is written. What it will do, and about how long it takes:\n  cnnbench run {file} --dry-run"
 
 
