@@ -23,7 +23,7 @@ from trial_tables import EPOCHS, LEARNING_RATES, SCHEDULES, WEIGHT_DECAYS, Table
 
 from cnnbench.ledger import TrialRecord
 from cnnbench.search.search import StudySearch
-from cnnbench.study import StudySearch as Settings
+from cnnbench.study import Search as Settings
 from cnnbench.study.space import Choice, Fixed, FloatRange, Space
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)

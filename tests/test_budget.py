@@ -12,8 +12,8 @@ from cnnbench.protocol.plan import check_budget, plan_rows
 from cnnbench.protocol.price import predict
 from cnnbench.protocol.recorder import Recorder
 from cnnbench.search.search import StudySearch
+from cnnbench.study import Search as Settings
 from cnnbench.study import Study, StudyError, parse
-from cnnbench.study import StudySearch as Settings
 from cnnbench.trial.spec import content, payload
 from cnnbench.vocabulary import vocabulary
 from trials import EPOCHS, SPACE, run_all

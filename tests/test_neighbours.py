@@ -9,7 +9,7 @@ import pytest
 
 from cnnbench.search.neighbours import REDRAWN, SPREAD, NeighbourSampler
 from cnnbench.search.search import StudySearch, suggest
-from cnnbench.study import StudySearch as Settings
+from cnnbench.study import Search as Settings
 from cnnbench.study.space import Choice, FloatRange, IntRange
 from trials import record
 

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from cnnbench.ledger import Ledger
 from cnnbench.search.search import StudySearch
+from cnnbench.study import Search as Settings
 from cnnbench.study import StudyError, parse
-from cnnbench.study import StudySearch as Settings
 from cnnbench.study.space import FloatRange
 from cnnbench.uri import blackened, has_password, without_password
 from cnnbench.vocabulary import vocabulary

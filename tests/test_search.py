@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from cnnbench.search.search import StudySearch
-from cnnbench.study import StudySearch as Settings
+from cnnbench.study import Search as Settings
 from cnnbench.study.samplers import SAMPLERS
 from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange
 from trials import EPOCHS, SPACE, accuracy, record, run_all, run_trial

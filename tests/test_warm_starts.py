@@ -12,7 +12,7 @@ from cnnbench.networks.spec import NetworkSpec
 from cnnbench.protocol.plan import plan_rows
 from cnnbench.search.search import StudySearch
 from cnnbench.search.warm_starts import suitable_weight_decay, warm_starts
-from cnnbench.study import StudySearch as Settings
+from cnnbench.study import Search as Settings
 from cnnbench.study import parse
 from cnnbench.study.space import Choice, Fixed, FloatRange, IntRange
 from cnnbench.trial.study_images import open_sources

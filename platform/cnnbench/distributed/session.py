@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import ray
 from ray import tune as ray_tune
+from ray.exceptions import RayTaskError
 
 from cnnbench.distributed import cluster
 from cnnbench.distributed.ddp import distributed_trials
@@ -68,7 +69,10 @@ class Session:
         with its resources, which it is handed as ``cpus`` and ``gpus``."""
         share = self.share(workers)
         task: Any = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(function)
-        answers: list[Any] = ray.get([task.remote(**call, cpus=share.cpus, gpus=share.gpus) for call in calls])
+        try:
+            answers: list[Any] = ray.get([task.remote(**call, cpus=share.cpus, gpus=share.gpus) for call in calls])
+        except RayTaskError as error:  # its text is the whole traceback of the other process
+            raise error.cause from None
         return answers
 
     def run(self, *phases: Phase) -> None:
